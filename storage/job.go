@@ -41,9 +41,10 @@ type Token [16]byte
 type State uint8
 
 // The states of a job. What moves a job from one to the other is package jobqueue's business; a store needs to know only that Pending
-// jobs are Ready, and that Staged and Gone ones have no position.
+// jobs are Ready, and that AddJob gives no position to Staged, Entering and Gone ones.
 const (
 	Staged    State = iota + 1 // the owner of a blob that is being uploaded; not yet a job
+	Entering                   // enqueued in a user's own transaction on a shared store; the timeline will give it its position
 	Scheduled                  // waits for its time
 	Pending                    // waits for a consumer
 	Running                    // leased to a consumer
@@ -52,6 +53,9 @@ const (
 	Canceled                   // ended by whoever submitted it
 	Gone                       // a tombstone: the job is no more, only its name is remembered
 )
+
+// Positioned reports whether AddJob gives a job of that state a position.
+func (s State) Positioned() bool { return s != Staged && s != Entering && s != Gone }
 
 // States is the number of states, for arrays indexed by State.
 const States = int(Gone) + 1

@@ -10,6 +10,10 @@ const (
 	MaxValue = 1 << 20
 	// ChunkSize is the size of every chunk of a blob but the last, in bytes, and the bound of that.
 	ChunkSize = 64 << 10
+	// MaxKey bounds the strings of a Key together, in bytes.
+	MaxKey = 1 << 10
+	// MaxSpec bounds the strings of a Spec together (names, tags, key), in bytes.
+	MaxSpec = 64 << 10
 )
 
 // A Store keeps jobs. It is safe for concurrent use. The package documentation lists its laws.
@@ -22,18 +26,21 @@ type Store interface {
 	// other error that it has not.
 	Update(ctx context.Context, r Reads, fn func(Tx) error) error
 
-	// Close waits for the transactions under way and frees what the store holds. Later calls return ErrClosed.
+	// Close waits for the transactions under way and frees what the store holds. Later calls return ErrClosed; a second Close does nothing and returns nil.
 	Close() error
 }
 
 // Reads says what a function is going to read, so that a store across a network can fetch it in one trip with others'. It is a hint,
 // never needed for correctness; memory and bbolt ignore it.
 type Reads struct {
-	Jobs  []ID
-	Key   Key
-	Queue QueueName // its record and counts
-	Ready int       // so many of Queue
-	Due   int       // so many that are due now
+	Jobs     []ID
+	Keys     []Key
+	Queues   []QueueName // their records and counts
+	Ready    int         // so many of the first of Queues
+	Due      int         // so many that are due now
+	Payloads bool        // also of the jobs of Ready and Jobs
+	Results  bool        // also of the jobs of Jobs
+	Ends     bool        // the Jobs are about to end: also their Origin and the queues of their Outbox
 }
 
 // A Reader reads within a transaction. Every method that names a single record returns ErrNotFound where there is none, and
@@ -54,27 +61,29 @@ type Reader interface {
 	Ready(q QueueName, max int) ([]*Job, error)
 	// Due returns up to max jobs whose Due time is not after until, soonest first.
 	Due(until time.Time, max int) ([]*Job, error)
-	// NextDue returns the earliest Due time of all jobs; the zero time if there is none.
+	// NextDue returns the earliest Due time of all jobs; the zero time if there is none. On a shared store it may be that of a job which Due leaves
+	// out: who gets nothing from Due waits a little before asking again.
 	NextDue() (time.Time, error)
 	// Jobs lists a queue's jobs of one state (0: of any) in the order of their ids, those after the given one, and where to go on from:
 	// next is the zero ID when there are no more. It returns at most max jobs, and may return fewer, or none, with a next that is not
-	// zero, so that a rare state in a long queue costs no unbounded scan.
+	// zero, so that a rare state in a long queue costs no unbounded scan. next is good for nothing but after.
 	Jobs(q QueueName, state State, after ID, max int) (jobs []*Job, next ID, err error)
-	// OldestPending returns when the oldest pending job of a queue was created, as far as the Ready order tells (the first of each
-	// priority); the zero time if nothing is pending.
+	// OldestPending returns the least Created of the first jobs of each priority in the Ready order of a queue; the zero time if nothing
+	// is pending.
 	OldestPending(q QueueName) (time.Time, error)
 	// Queue returns the record of a queue.
 	Queue(q QueueName) (*Queue, error)
-	// Queues lists up to max queues of an account by name, those after the given name.
-	Queues(account, after string, max int) ([]*Queue, error)
+	// NextPosition returns the position that the next job of a queue will get.
+	NextPosition(q QueueName) (uint64, error)
+	// Queues lists up to max queues by account, then name, those after the given one (which need not exist).
+	Queues(after QueueName, max int) ([]*Queue, error)
 	// Counts returns how many jobs a queue has in each state, without a scan. A queue that does not exist has none.
 	Counts(q QueueName) (Counts, error)
 	// Chunk returns chunk n (from 0) of a blob.
 	Chunk(blob ID, n uint32) ([]byte, error)
 }
 
-// A Tx reads and writes within a transaction. A method that returns an error other than ErrOutcomeUnknown has changed nothing, and the
-// function may go on.
+// A Tx reads and writes within a transaction.
 type Tx interface {
 	Reader
 	// AddJob adds a job with its payload: the record, its key, its position, its place in every order. It returns the job
@@ -82,28 +91,35 @@ type Tx interface {
 	AddJob(j *Job, payload []byte) (*Job, error)
 	// SetJob replaces a job's Status and moves it to its places.
 	SetJob(j *Job) error
-	// SetResult replaces what Result returns; nil deletes it. Whether Status.HasResult is set is up to the caller.
+	// SetResult replaces what Result returns. Whether Status.HasResult is set is up to the caller, here and in DeleteResult.
 	SetResult(j *Job, p []byte) error
-	// DeletePayload deletes a job's payload; if there is none, nothing. Whether Status.NoPayload is set is up to the caller.
+	// DeleteResult deletes what Result returns.
+	DeleteResult(j *Job) error
+	// DeletePayload deletes a job's payload. Whether Status.NoPayload is set is up to the caller.
 	DeletePayload(j *Job) error
 	// DeleteJob deletes a job with its payload, result and places, but no blob.
 	DeleteJob(j *Job) error
-	// PutQueue creates a queue or replaces its settings, never its position counter.
+	// PutQueue creates a queue or replaces its record. Its position counter goes on.
 	PutQueue(q *Queue) error
 	// DeleteQueue deletes a queue that has no jobs, else ErrInUse.
 	DeleteQueue(q QueueName) error
 	// PutChunk writes chunk n of a blob. Chunks are written in order from 0, each of ChunkSize bytes but the last.
 	PutChunk(blob ID, n uint32, p []byte) error
-	// DeleteBlob deletes all chunks of a blob; if there are none, nothing.
+	// DeleteBlob deletes all chunks of a blob.
 	DeleteBlob(blob ID) error
 }
 
-// A UserTx is a Tx over a transaction that somebody else began and will commit, together with data of their own.
+// A UserTx lets jobs commit together with data of the user's own: it runs transactions of ours inside one that the user began and will
+// commit or roll back.
 type UserTx interface {
-	Tx
-	// OnCommit has fn called after the transaction has committed, and not if it does not. A store that tells
-	// all its processes by itself what was committed (see Notifier) need not call it.
+	// Update runs fn inside the user's transaction, with the laws of Store.Update: an error of fn undoes what fn wrote and leaves the rest. What
+	// it wrote happens when the user's transaction commits. After an error that a Tx does not survive (law 7) the user must roll back.
+	Update(ctx context.Context, r Reads, fn func(Tx) error) error
+	// OnCommit has fn called after the user's transaction has committed, and not if it does not. A store that tells all its
+	// processes, this one included, by itself what was committed so (see Notifier) need not call it.
 	OnCommit(fn func())
+	// Deferred reports whether jobs are to be added as Entering, without a position, because taking one would make others wait for the user's transaction.
+	Deferred() bool
 }
 
 // An Alarmer is a Store whose clock does not run with the process's, such as one that a test advances by hand. Where a store is
@@ -114,7 +130,7 @@ type Alarmer interface {
 	Alarm(t time.Time, fn func()) (stop func())
 }
 
-// A Notifier is a Store shared by several processes, which tells each what the others committed. What it tells is a hint: it may come
+// A Notifier is a Store shared by several processes, which tells each what the others committed, and what users committed in a UserTx. What it tells is a hint: it may come
 // late, twice, for nothing, or (where the connection was lost) not at all, so such a store also says Change{} from time to time.
 type Notifier interface {
 	// Notify has fn called with changes that other processes committed, until stop is called. fn does not block.
@@ -123,7 +139,7 @@ type Notifier interface {
 
 // A Change is a hint that something happened in another process. The zero Change says that anything may have.
 type Change struct {
-	Queue QueueName // has more pending jobs, or was closed, or has become done
+	Queue QueueName // has more pending jobs, or its record was put or deleted, or (if it is closed) a job of it has ended
 	Ready int       // how many jobs became pending there
 	Job   ID        // has a new version
 	Due   time.Time // the timeline has an entry that early
@@ -134,4 +150,21 @@ type Checker interface {
 	// Check reads everything and reports each record whose places in the orders or counts disagree with it, and each that is damaged,
 	// joined with errors.Join; nil if there is none. It takes time in proportion to the size of the store.
 	Check(ctx context.Context) error
+}
+
+// As returns the store itself, or the first of those it wraps (by a method Unwrap() Store), that is a T: an [Alarmer], [Notifier],
+// [Checker] or a backend's own type.
+func As[T any](s Store) (T, bool) {
+	for s != nil {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		w, ok := s.(interface{ Unwrap() Store })
+		if !ok {
+			break
+		}
+		s = w.Unwrap()
+	}
+	var none T
+	return none, false
 }
