@@ -137,13 +137,14 @@ func (o *order[K]) newChunk() []K {
 	return make([]K, 0, chunkMax)
 }
 
-// dropChunk removes chunk c, whose elements have been cleared.
+// dropChunk removes chunk c, whose elements have been cleared. It moves the shorter side: queues are emptied from the front.
 func (o *order[K]) dropChunk(c int) {
 	o.spare = o.chunks[c][:0]
-	if c == 0 && len(o.chunks) > 1 {
-		o.chunks[0] = nil
-		o.chunks = o.chunks[1:] // a queue is emptied from this end
+	if c > len(o.chunks)/2 || len(o.chunks) == 1 {
+		o.chunks = slices.Delete(o.chunks, c, c+1)
 		return
 	}
-	o.chunks = slices.Delete(o.chunks, c, c+1)
+	copy(o.chunks[1:], o.chunks[:c])
+	o.chunks[0] = nil
+	o.chunks = o.chunks[1:]
 }
