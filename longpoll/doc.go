@@ -19,10 +19,12 @@
 //
 // A signal wakes whoever waited longest; a waiter that looked in vain has its old place again.
 //
-// A waiter costs nothing while it waits: one goroutine asleep in a select, no timers, no looks.
+// A waiter costs nothing while it waits: one goroutine asleep in a select, no timers, no looks. Beside a goroutine asleep on a channel
+// of its own it takes about 5 to 10 % more memory, and waking it about twice the time (BenchmarkMemory and BenchmarkWake).
 //
 // # Handing over
 //
 // [Lines.Reserve] takes the longest waiter out of line without waking it, so that a value can be given to it directly: the
-// value given to Wait is where to put it. A reserved waiter stays until its [Reservation] is handed over or released, even when its context ends.
+// value given to Wait is where to put it. A reserved waiter stays until its [Reservation] is handed over or released, even when its
+// context ends: whoever reserves settles it soon, and in any case.
 package longpoll

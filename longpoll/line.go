@@ -2,129 +2,112 @@ package longpoll
 
 import "container/heap"
 
-// A line holds those of a key's waiters that can be signaled or reserved. They leave it in the order of their arrival: new ones stand in a
-// list, those that looked in vain and came back in a heap, so that neither end of a crowd is slow.
+// A line holds the waiters of one key. Those that can be signaled stand in one of two crowds; those that were signaled and have not begun
+// to look, and those that are reserved, stand in neither.
 type line[V any] struct {
-	first, last *waiter[V] // new ones, by arrival
-	back        returned[V]
-	members     int // all waiters of the key, in line or not
+	looking crowd[V]
+	asleep  crowd[V] // only these can be reserved
+	members int      // all waiters of the key, wherever they stand
 }
 
 // A waiter is one call of Wait.
 type waiter[V any] struct {
-	value      V
-	arrival    uint64
-	prev, next *waiter[V]
-	index      int           // in the heap, while in it
-	wake       chan struct{} // holds one; received by the waiter only
+	value   V
+	line    *line[V]
+	arrival uint64
+	in      *crowd[V]     // where it stands, nil if nowhere
+	index   int           // in the crowd
+	wake    chan struct{} // holds one; received by the waiter only
 
-	place    place
-	parked   bool // asleep, or about to be: it has to be woken
-	signaled bool // a signal came that it has not begun to look for
-	reserved bool
-	handed   bool
-	owes     bool // its current look uses up a signal; only the waiter itself changes this while it looks
+	reservation uint64 // counts the reservations, so that one settled twice is noticed
+	signaled    bool   // a signal came that it has not begun to look for
+	reserved    bool
+	handed      bool
+	owes        bool // its current look uses up a signal; changed by the waiter itself only
 }
 
-type place uint8
-
-const (
-	nowhere place = iota
-	inList
-	inHeap
-)
-
-func (w *waiter[V]) wakeLocked() {
-	w.parked = false
-	w.wake <- struct{}{}
-}
-
-// append puts a new waiter at the end.
-func (q *line[V]) append(w *waiter[V]) {
-	w.place = inList
-	w.prev = q.last
-	if q.last == nil {
-		q.first = w
-	} else {
-		q.last.next = w
-	}
-	q.last = w
-}
-
-// comeBack puts a waiter at the place it had.
-func (q *line[V]) comeBack(w *waiter[V]) {
-	w.place = inHeap
-	heap.Push(&q.back, w)
-}
-
-// next returns who waited longest, nil if nobody is in line.
+// next returns who waited longest of those in line, nil if there is nobody.
 func (q *line[V]) next() *waiter[V] {
-	if len(q.back) > 0 && (q.first == nil || q.back[0].arrival < q.first.arrival) {
-		return q.back[0]
+	a, l := q.asleep.first(), q.looking.first()
+	if a == nil || l != nil && l.arrival < a.arrival {
+		return l
 	}
-	return q.first
+	return a
 }
 
-// nextParked returns who waited longest of those asleep; of those that came back it considers only the first few.
-func (q *line[V]) nextParked() *waiter[V] {
-	var best *waiter[V]
-	for _, w := range q.back[:min(len(q.back), 7)] {
-		if w.parked && (best == nil || w.arrival < best.arrival) {
-			best = w
+// signal wakes up to n of those in line, who waited longest first.
+func (q *line[V]) signal(n int) {
+	for ; n > 0; n-- {
+		w := q.next()
+		if w == nil {
+			return
+		}
+		asleep := w.in == &q.asleep
+		w.stepOut()
+		w.signaled = true
+		if asleep {
+			w.wake <- struct{}{}
 		}
 	}
-	for w := q.first; w != nil; w = w.next {
-		if w.parked {
-			if best == nil || w.arrival < best.arrival {
-				best = w
-			}
-			break
-		}
+}
+
+// broadcast wakes all that are in line.
+func (q *line[V]) broadcast() {
+	for _, w := range q.asleep {
+		w.in, w.signaled = nil, true
+		w.wake <- struct{}{}
 	}
-	return best
-}
-
-// remove takes a waiter out of the line, wherever it stands.
-func (q *line[V]) remove(w *waiter[V]) {
-	switch w.place {
-	case inHeap:
-		heap.Remove(&q.back, w.index)
-	case inList:
-		if w.prev == nil {
-			q.first = w.next
-		} else {
-			w.prev.next = w.next
-		}
-		if w.next == nil {
-			q.last = w.prev
-		} else {
-			w.next.prev = w.prev
-		}
-		w.prev, w.next = nil, nil
+	for _, w := range q.looking {
+		w.in, w.signaled = nil, true
 	}
-	w.place = nowhere
+	q.asleep, q.looking = nil, nil
 }
 
-// returned is a heap of waiters by arrival.
-type returned[V any] []*waiter[V]
-
-func (r returned[V]) Len() int           { return len(r) }
-func (r returned[V]) Less(i, j int) bool { return r[i].arrival < r[j].arrival }
-func (r returned[V]) Swap(i, j int) {
-	r[i], r[j] = r[j], r[i]
-	r[i].index, r[j].index = i, j
+// stepIn puts a waiter at its place in a crowd, after leaving the one it was in.
+func (w *waiter[V]) stepIn(c *crowd[V]) {
+	w.stepOut()
+	w.in = c
+	heap.Push(c, w)
 }
 
-func (r *returned[V]) Push(x any) {
+// stepOut takes a waiter out of its crowd, if it is in one.
+func (w *waiter[V]) stepOut() {
+	if w.in != nil {
+		heap.Remove(w.in, w.index)
+		w.in = nil
+	}
+}
+
+// A crowd is a heap of waiters by arrival: a newcomer costs nothing to put in, one that comes back from a look in vain, and leaving
+// anywhere, the logarithm of their number.
+type crowd[V any] []*waiter[V]
+
+func (c crowd[V]) first() *waiter[V] {
+	if len(c) == 0 {
+		return nil
+	}
+	return c[0]
+}
+
+// The methods of heap.Interface.
+
+func (c crowd[V]) Len() int           { return len(c) }
+func (c crowd[V]) Less(i, j int) bool { return c[i].arrival < c[j].arrival }
+func (c crowd[V]) Swap(i, j int) {
+	c[i], c[j] = c[j], c[i]
+	c[i].index, c[j].index = i, j
+}
+
+func (c *crowd[V]) Push(x any) {
 	w := x.(*waiter[V])
-	w.index = len(*r)
-	*r = append(*r, w)
+	w.index = len(*c)
+	*c = append(*c, w)
 }
 
-func (r *returned[V]) Pop() any {
-	old := *r
+func (c *crowd[V]) Pop() any {
+	old := *c
 	w := old[len(old)-1]
 	old[len(old)-1] = nil
-	*r = old[:len(old)-1]
+	*c = old[:len(old)-1]
 	return w
 }

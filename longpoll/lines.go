@@ -2,27 +2,30 @@ package longpoll
 
 import (
 	"context"
+	"maps"
 	"sync"
 )
 
 // Lines keeps the lines of waiters, one per key. V is what a waiter brings along for a hand-over (see Reserve). The zero Lines is
 // ready for use and must not be copied. It keeps nothing for a key that nobody waits for.
 type Lines[K comparable, V any] struct {
-	mu      sync.Mutex // guards what follows and every waiter
+	mu      sync.Mutex // guards what follows, every line and every waiter
 	lines   map[K]*line[V]
+	largest int // how many lines the map has had at most since it was made
 	waiting int
 	arrived uint64
 	closed  error
 }
 
-// Wait calls look until it returns true or an error, and sleeps in between until a signal for the key comes. Looks of several waiters
-// run at the same time. It returns
+// Wait calls look until it returns true or an error, and sleeps in between until a signal for the key comes. It returns
 //
 //	false, nil     when look returned true
 //	true, nil      when a value was handed over (see Reserve), even if ctx has ended
 //	false, err     when look returned err, ctx ended (its error), or the Lines were closed (the error given to Close)
 //
-// A context that has already ended is not looked for.
+// After ctx has ended no look begins. Looks of several waiters run at the same time and hold no lock. All looks for one key want the
+// same: one that returns false uses up its signal, and says by it that there is nothing for the others either. If look panics, so
+// does Wait, and the signal goes to the next in line.
 func (l *Lines[K, V]) Wait(ctx context.Context, key K, value V, look func() (bool, error)) (handed bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -33,33 +36,16 @@ func (l *Lines[K, V]) Wait(ctx context.Context, key K, value V, look func() (boo
 	}
 	defer l.leave(key, w)
 	for {
-		ok, err := look()
-		if ok {
-			w.owes = false // what it was woken for is used; a signal that came meanwhile is not
-		}
-		if ok || err != nil {
+		taken, err := look()
+		if err != nil {
 			return false, err
 		}
-		w.owes = false // there was nothing to be had any more
-		if !l.park(key, w) {
-			continue
+		w.owes = false // the signal it was woken by is used, or there was nothing to be had any more
+		if taken {
+			return false, nil
 		}
-		select {
-		case <-w.wake:
-		case <-ctx.Done():
-			if l.abandon(key, w) {
-				return false, ctx.Err()
-			}
-			<-w.wake // reserved: its fate is being decided
-		}
-		if w.handed {
-			return true, nil
-		}
-		if err := l.resume(key, w); err != nil {
-			return false, err
-		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+		if handed, err := l.sleep(ctx, w); handed || err != nil {
+			return handed, err
 		}
 	}
 }
@@ -68,7 +54,9 @@ func (l *Lines[K, V]) Wait(ctx context.Context, key K, value V, look func() (boo
 func (l *Lines[K, V]) Signal(key K, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.signalLocked(key, n)
+	if q := l.lines[key]; q != nil {
+		q.signal(n)
+	}
 }
 
 // Broadcast wakes all that wait for the key.
@@ -76,7 +64,7 @@ func (l *Lines[K, V]) Broadcast(key K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if q := l.lines[key]; q != nil {
-		l.signalLocked(key, q.members)
+		q.broadcast()
 	}
 }
 
@@ -84,22 +72,24 @@ func (l *Lines[K, V]) Broadcast(key K) {
 func (l *Lines[K, V]) BroadcastAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, q := range l.lines {
-		l.signalLocked(key, q.members)
-	}
+	l.broadcastAllLocked()
 }
 
-// Close ends every wait with err, now and in future. A reserved waiter is still handed what it is reserved for.
+// Close ends every wait with err, which must not be nil, now and in future: one whose look is running when that look has returned
+// false, a reserved one when its reservation is settled. A second Close does nothing.
 func (l *Lines[K, V]) Close(err error) {
+	if err == nil {
+		panic("longpoll: Close without an error")
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = err
-	for key, q := range l.lines {
-		l.signalLocked(key, q.members)
+	if l.closed == nil {
+		l.closed = err
+		l.broadcastAllLocked()
 	}
 }
 
-// Len returns how many wait for the key.
+// Len returns how many wait for the key, those that look or are reserved included.
 func (l *Lines[K, V]) Len(key K) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,115 +99,126 @@ func (l *Lines[K, V]) Len(key K) int {
 	return 0
 }
 
-// Waiting returns how many wait for anything.
+// Waiting returns how many wait for anything, those that look or are reserved included.
 func (l *Lines[K, V]) Waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiting
 }
 
+// enter makes the waiter a member of its line, looking.
 func (l *Lines[K, V]) enter(key K, w *waiter[V]) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed != nil {
 		return l.closed
 	}
+	if l.lines == nil {
+		l.lines = make(map[K]*line[V])
+	}
 	q := l.lines[key]
 	if q == nil {
 		q = new(line[V])
-		if l.lines == nil {
-			l.lines = make(map[K]*line[V])
-		}
 		l.lines[key] = q
+		l.largest = max(l.largest, len(l.lines))
 	}
 	l.arrived++
 	w.arrival = l.arrived
+	w.line = q
 	q.members++
 	l.waiting++
-	q.append(w)
+	w.stepIn(&q.looking)
 	return nil
 }
 
-// leave takes the waiter out of everything, and passes on a signal that it did not use: one that came after its last look began
-// (signaled), or the one that made it look if that look failed (owes).
+// leave takes the waiter out of everything, and passes on the signals that it did not use: one that came after its last look began
+// (signaled), and the one that made it look if that look came to nothing (owes).
 func (l *Lines[K, V]) leave(key K, w *waiter[V]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	q := l.lines[key]
-	q.remove(w)
-	unused := 0
+	q := w.line
+	w.stepOut()
 	if w.signaled {
-		unused++
+		q.signal(1)
 	}
 	if w.owes {
-		unused++
+		q.signal(1)
 	}
-	q.members--
 	l.waiting--
+	q.members--
 	if q.members == 0 {
 		delete(l.lines, key)
-		return
-	}
-	if unused > 0 {
-		l.signalLocked(key, unused)
+		l.shrinkLocked()
 	}
 }
 
-// park says that the waiter is about to sleep; false if a signal came while it looked, so that it must look again.
-func (l *Lines[K, V]) park(key K, w *waiter[V]) bool {
+// shrinkLocked replaces a map that has become far too large for what is in it, because a map gives back nothing by itself.
+func (l *Lines[K, V]) shrinkLocked() {
+	if l.largest < 1024 || len(l.lines) > l.largest/8 {
+		return
+	}
+	lines := make(map[K]*line[V], len(l.lines))
+	maps.Copy(lines, l.lines)
+	l.lines, l.largest = lines, len(lines)
+}
+
+// sleep returns when the waiter is to look again, has been handed a value, or is to give up.
+func (l *Lines[K, V]) sleep(ctx context.Context, w *waiter[V]) (handed bool, err error) {
+	if l.lieDown(w) {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			if l.giveUp(w) {
+				return false, ctx.Err()
+			}
+			<-w.wake // reserved: its fate is being decided
+		}
+		if w.handed {
+			return true, nil
+		}
+	}
+	if err := l.getUp(w); err != nil {
+		return false, err
+	}
+	return false, ctx.Err()
+}
+
+// lieDown says that the waiter is about to sleep; false if it must not, because something came while it looked.
+func (l *Lines[K, V]) lieDown(w *waiter[V]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.signaled {
-		l.requeueLocked(key, w)
 		return false
 	}
-	w.parked = true
+	w.stepIn(&w.line.asleep)
 	return true
 }
 
-// resume puts a waiter that was woken back to its place, for another look.
-func (l *Lines[K, V]) resume(key K, w *waiter[V]) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed != nil {
-		return l.closed
-	}
-	l.requeueLocked(key, w)
-	return nil
-}
-
-func (l *Lines[K, V]) requeueLocked(key K, w *waiter[V]) {
-	w.signaled, w.owes = false, true
-	w.parked = false
-	l.lines[key].comeBack(w)
-}
-
-// abandon takes a waiter whose context has ended out of the line; false if it is reserved and has to wait for the outcome.
-func (l *Lines[K, V]) abandon(key K, w *waiter[V]) bool {
+// giveUp takes a waiter whose context has ended out of the line; false if it is, or was, reserved and has to await the outcome.
+func (l *Lines[K, V]) giveUp(w *waiter[V]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.reserved || w.handed {
 		return false
 	}
-	w.parked = false
-	l.lines[key].remove(w)
+	w.stepOut()
 	return true
 }
 
-func (l *Lines[K, V]) signalLocked(key K, n int) {
-	q := l.lines[key]
-	if q == nil {
-		return
+// getUp puts a signaled waiter back to its place, for another look.
+func (l *Lines[K, V]) getUp(w *waiter[V]) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed != nil {
+		return l.closed
 	}
-	for ; n > 0; n-- {
-		w := q.next()
-		if w == nil {
-			return
-		}
-		q.remove(w)
-		w.signaled = true
-		if w.parked {
-			w.wakeLocked()
-		}
+	w.signaled, w.owes = false, true
+	w.stepIn(&w.line.looking)
+	return nil
+}
+
+func (l *Lines[K, V]) broadcastAllLocked() {
+	for _, q := range l.lines {
+		q.broadcast()
 	}
 }
