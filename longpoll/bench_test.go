@@ -106,7 +106,8 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory reports what a waiter takes, its goroutine included, beside a goroutine asleep on a channel or its context.
+// BenchmarkMemory reports what a waiter takes, its goroutine included, beside a goroutine asleep on a channel or its context. The
+// runtime sizes new stacks by what earlier ones used, so the stacks are alike only in one run of all three.
 func BenchmarkMemory(b *testing.B) {
 	const n = 100_000
 	var warm sync.WaitGroup // what the runtime keeps of goroutines that have ended must not be counted
@@ -134,11 +135,11 @@ func BenchmarkMemory(b *testing.B) {
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			var bytes uint64
+			var heap, stacks float64
 			for b.Loop() {
 				var lines longpoll.Lines[int, int]
 				var left sync.WaitGroup
-				before := inUse()
+				heapBefore, stacksBefore := inUse()
 				ctx, cancel := context.WithCancel(b.Context())
 				var started sync.WaitGroup
 				started.Add(n)
@@ -150,11 +151,14 @@ func BenchmarkMemory(b *testing.B) {
 				}
 				started.Wait()
 				settle(func() bool { return c.name == "channel" || lines.Waiting() == n })
-				bytes += inUse() - before
+				heapNow, stacksNow := inUse()
+				heap += heapNow - heapBefore
+				stacks += stacksNow - stacksBefore
 				cancel()
 				left.Wait()
 			}
-			b.ReportMetric(float64(bytes)/float64(b.N)/n, "B/waiter")
+			b.ReportMetric(heap/float64(b.N)/n, "heap-B/waiter")
+			b.ReportMetric(stacks/float64(b.N)/n, "stack-B/waiter")
 		})
 	}
 }
@@ -169,10 +173,10 @@ func settle(holds func() bool) {
 	}
 }
 
-// inUse returns the bytes of heap and stacks in use.
-func inUse() uint64 {
+// inUse returns the bytes of heap and of stacks in use.
+func inUse() (heap, stacks float64) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return m.HeapAlloc + m.StackInuse
+	return float64(m.HeapAlloc), float64(m.StackInuse)
 }
