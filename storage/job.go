@@ -2,24 +2,10 @@ package storage
 
 import (
 	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 )
-
-// An ID names a job, or a blob. It is a ULID: 26 characters that sort by the millisecond of their making.
-type ID = ulid.ULID
-
-// NewID returns an id of the given time, with 80 random bits.
-func NewID(t time.Time) ID {
-	var id ID
-	// A time before 1970 or after 10889 does not fit: the id is then all random behind a zero time, and as unique.
-	_ = id.SetTime(ulid.Timestamp(t))
-	var entropy [10]byte
-	rand.Read(entropy[:]) // never fails
-	_ = id.SetEntropy(entropy[:])
-	return id
-}
 
 // A QueueName names a queue: every account has its own names. The queues of the empty account are the house's.
 type QueueName struct {
@@ -136,3 +122,41 @@ func (s *Spec) KeyOf() Key { return Key{Queue: s.Queue, Account: s.Account, Name
 
 // With returns a copy of the job that has the given status and shares the Spec.
 func (j *Job) With(s Status) *Job { return &Job{Spec: j.Spec, Status: s} }
+
+// String returns the token as 32 hexadecimal digits.
+func (t Token) String() string { return hex.EncodeToString(t[:]) }
+
+// NewToken returns a random token.
+func NewToken() Token {
+	var t Token
+	rand.Read(t[:]) // never fails
+	return t
+}
+
+// ParseToken reads what String wrote.
+func ParseToken(s string) (Token, error) {
+	var t Token
+	if len(s) != hex.EncodedLen(len(t)) {
+		return Token{}, errors.New("a token has 32 hexadecimal digits")
+	}
+	if _, err := hex.Decode(t[:], []byte(s)); err != nil {
+		return Token{}, errors.New("a token has 32 hexadecimal digits")
+	}
+	return t, nil
+}
+
+var stateNames = [States]string{
+	Staged: "staged", Entering: "entering", Scheduled: "scheduled", Pending: "pending", Running: "running",
+	Succeeded: "succeeded", Failed: "failed", Canceled: "canceled", Gone: "gone",
+}
+
+// String returns the state's name in lower case.
+func (s State) String() string {
+	if s == 0 || int(s) >= States {
+		return "unknown"
+	}
+	return stateNames[s]
+}
+
+// Ended reports whether a job in that state has succeeded, failed or been canceled.
+func (s State) Ended() bool { return s == Succeeded || s == Failed || s == Canceled }

@@ -1,0 +1,306 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// A Handler does a job's work. What it returns decides what becomes of the job, unless the handler has settled it itself:
+//
+//	nil                       it succeeded
+//	an error                  it is given back, to be delivered again after a pause that grows with its deliveries
+//	RetryAfter(d, err)        it is given back, to be delivered again after d
+//	Permanent(code, err)      it failed, for good
+//
+// ctx ends, with its cause, when the job is canceled or its lease lost (a *LeaseLostError), or when the consumer stops (ErrShutdown); a job whose handler then
+// returns an error is given back without counting the delivery.
+type Handler func(ctx context.Context, d *Delivery) error
+
+// ConsumeOptions say how to consume. The zero value of each field means its default.
+type ConsumeOptions struct {
+	Workers int           // how many jobs at once; 4
+	Lease   time.Duration // the workers' own, extended while they work, so that what a killed process held is running again soon; 10 s
+	// Grace is how long handlers may go on once the consumer stops, before their contexts end; 0: they end at once.
+	Grace time.Duration
+	// Backoff says how long a job that was given back with an error rests, by how often it has been delivered; nil for 1 s, doubled each time up to 10 min, with jitter.
+	Backoff func(deliveries int) time.Duration
+}
+
+const (
+	defaultWorkers     = 4
+	defaultWorkerLease = 10 * time.Second
+	maxBackoff         = 10 * time.Minute
+)
+
+// RetryAfter wraps an error of a Handler: the job is to be delivered again after d.
+func RetryAfter(d time.Duration, err error) error { return &retryError{d, err} }
+
+// Permanent wraps an error of a Handler: the job has failed for good, with that code.
+func Permanent(code string, err error) error { return &permanentError{code, err} }
+
+type retryError struct {
+	after time.Duration
+	err   error
+}
+
+func (e *retryError) Error() string { return fmt.Sprint(e.err) }
+func (e *retryError) Unwrap() error { return e.err }
+
+type permanentError struct {
+	code string
+	err  error
+}
+
+func (e *permanentError) Error() string { return fmt.Sprint(e.err) }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Consume has workers of this process receive jobs of the queue and hand them to the handler, until ctx ends (it returns nil), the broker shuts down
+// (ErrShutdown) or the queue is done (ErrDone). It claims a job only for a free worker, extends its lease while the handler runs, and recovers panics of the handler. It returns when
+// all handlers have.
+func (q *Queue) Consume(ctx context.Context, h Handler, o *ConsumeOptions) error {
+	var opts ConsumeOptions
+	if o != nil {
+		opts = *o
+	}
+	opts.Workers = first(opts.Workers, defaultWorkers)
+	opts.Lease = first(opts.Lease, defaultWorkerLease)
+	if opts.Backoff == nil {
+		opts.Backoff = defaultBackoff
+	}
+	if opts.Workers < 1 {
+		return invalid("workers", "%d is less than 1", opts.Workers)
+	}
+	if err := checkLease(opts.Lease); err != nil {
+		return err
+	}
+	if err := checkQueueName(q.name); err != nil {
+		return err
+	}
+	c := q.b.core
+	c.life.Lock()
+	if c.draining {
+		c.life.Unlock()
+		return ErrShutdown
+	}
+	c.pools.Add(1)
+	c.life.Unlock()
+	defer c.pools.Done()
+
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	p := &pool{q: q, h: h, opts: opts, log: c.log.With("queue", q.name.Name), work: work}
+	over := make(chan struct{})
+	var joined sync.WaitGroup
+	joined.Go(func() { p.stopHandlers(ctx, cancel, over) })
+	var workers sync.WaitGroup
+	errs := make(chan error, opts.Workers)
+	for range opts.Workers {
+		workers.Go(func() { errs <- p.worker(ctx) })
+	}
+	workers.Wait()
+	close(over)
+	joined.Wait()
+	return <-errs
+}
+
+// A pool is one call of Consume.
+type pool struct {
+	q    *Queue
+	h    Handler
+	opts ConsumeOptions
+	log  *slog.Logger
+	work context.Context // the handlers' parent
+}
+
+// stopHandlers ends the handlers' contexts once the consumer stops and its grace is over.
+func (p *pool) stopHandlers(ctx context.Context, cancel context.CancelCauseFunc, over <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-p.q.b.drained:
+	case <-over:
+		return
+	}
+	if p.opts.Grace > 0 {
+		timer := time.NewTimer(p.opts.Grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-over:
+			return
+		}
+	}
+	cancel(ErrShutdown)
+}
+
+// worker receives and works, one job at a time.
+func (p *pool) worker(ctx context.Context) error {
+	for failures := 0; ; {
+		d, err := p.q.Receive(ctx, &ReceiveOptions{Lease: p.opts.Lease})
+		switch {
+		case err == nil:
+			failures = 0
+			p.do(d)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrDone), errors.Is(err, ErrShutdown), errors.Is(err, ErrStoreFailed):
+			return err
+		default:
+			failures++
+			p.log.Error("receiving failed; will try again", "error", err)
+			if !p.pause(ctx, jitter(time.Second, failures, 30*time.Second)) {
+				continue // whatever ended the pause ends the next receive too
+			}
+		}
+	}
+}
+
+// pause waits; it returns false if the consumer stops meanwhile.
+func (p *pool) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-p.q.b.drained:
+	}
+	return false
+}
+
+// do has the handler do a job, keeps its lease meanwhile and settles it.
+func (p *pool) do(d *Delivery) {
+	ctx, cancel := context.WithCancelCause(p.work)
+	defer cancel(nil)
+	k := &keeper{p: p, d: d, cancel: cancel, over: make(chan struct{})}
+	var joined sync.WaitGroup
+	joined.Go(k.run)
+	err := p.call(ctx, d)
+	close(k.over)
+	joined.Wait()
+
+	// What the handler did must be written down also when the consumer is stopping.
+	if err := p.settle(context.WithoutCancel(p.work), ctx, d, err); err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrNotFound) {
+		p.log.Error("a job could not be settled; its lease will lapse and it will be delivered again", "job", d.ID, "error", err)
+	}
+}
+
+// call calls the handler; a panic is an error like another.
+func (p *pool) call(ctx context.Context, d *Delivery) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("a handler panicked", "job", d.ID, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return p.h(ctx, d)
+}
+
+// settle does with the job what the handler's error says. ctx is the handler's.
+func (p *pool) settle(store, ctx context.Context, d *Delivery, err error) error {
+	var permanent *permanentError
+	var retry *retryError
+	switch {
+	case err == nil:
+		return d.Ack(store)
+	case errors.Is(context.Cause(ctx), ErrShutdown):
+		return d.Release(store, &ReleaseOptions{Uncounted: true})
+	case errors.As(err, &permanent):
+		return d.Fail(store, clip(permanent.code, MaxName), clip(err.Error(), MaxText))
+	case errors.As(err, &retry):
+		return d.Release(store, &ReleaseOptions{Delay: min(max(retry.after, 0), yearLimit)})
+	}
+	p.log.Warn("a job's handler failed; it will be delivered again", "job", d.ID, "deliveries", d.Deliveries, "error", err)
+	return d.Release(store, &ReleaseOptions{Delay: min(max(p.opts.Backoff(d.Deliveries), 0), yearLimit)})
+}
+
+// A keeper extends a lease while its handler runs, and ends the handler's context when the lease is lost.
+type keeper struct {
+	p      *pool
+	d      *Delivery
+	cancel context.CancelCauseFunc
+	over   chan struct{} // closed when the handler has returned
+}
+
+func (k *keeper) run() {
+	b := k.p.q.b
+	watch, err := b.watches.add(k.d.ID)
+	if err == nil {
+		defer b.watches.remove(k.d.ID, watch)
+	} else {
+		watch = newWatch() // the broker is shutting down: extending goes on
+	}
+	every := k.p.opts.Lease / 3
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-k.over:
+			return
+		case <-timer.C:
+			if k.lost(k.d.Extend(context.WithoutCancel(k.p.work), k.p.opts.Lease)) {
+				return
+			}
+			timer.Reset(every)
+		case <-watch.changed:
+			if k.lost(k.look()) {
+				return
+			}
+		}
+	}
+}
+
+// look says whether the lease still holds.
+func (k *keeper) look() error {
+	b := &Broker{core: k.p.q.b.core}
+	return b.leaseHolds(context.WithoutCancel(k.p.work), k.d.ID, k.d.Token)
+}
+
+// lost reports whether err says that the lease is over, and ends the handler's context if that was not the handler's own doing.
+func (k *keeper) lost(err error) bool {
+	var lost *LeaseLostError
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, ErrGone), errors.Is(err, ErrNotFound):
+		return true // it has ended, and nothing is kept
+	case !errors.As(err, &lost):
+		k.p.log.Warn("a lease could not be extended", "job", k.d.ID, "error", err)
+		return false
+	}
+	switch lost.Reason {
+	case JobSucceeded, JobFailed, LeaseReleased: // the handler's own settlement
+	default:
+		k.cancel(err)
+	}
+	return true
+}
+
+// jitter returns a random time up to base doubled for each failure after the first, at most most; never less than half of base.
+func jitter(base time.Duration, failures int, most time.Duration) time.Duration {
+	d := base
+	for i := 1; i < failures && d < most; i++ {
+		d *= 2
+	}
+	d = min(d, most)
+	return base/2 + rand.N(d)
+}
+
+func defaultBackoff(deliveries int) time.Duration { return jitter(time.Second, deliveries, maxBackoff) }
+
+// clip makes a text one that a failure may have: valid, without NUL, and cut to at most max bytes at the border of a character.
+func clip(s string, max int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
+	for len(s) > max {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}

@@ -1,0 +1,358 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pollackq/pollack/longpoll"
+	"github.com/pollackq/pollack/storage"
+)
+
+// Enqueue adds a job to the queue. When it returns nil the job is as durable as the store can make it. A consumer that is
+// waiting gets it at once. Errors: ErrQueueClosed, ErrBacklogFull, ErrKeyReused, ErrRefused, ErrTooLarge, ErrInvalid, ErrStoreFull, ErrShutdown;
+// ErrOutcomeUnknown says that the job may have been added: enqueue it again with the same Key to be sure.
+func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
+	jobs, err := q.EnqueueMany(ctx, []NewJob{j})
+	if err != nil {
+		return nil, err
+	}
+	return jobs[0], nil
+}
+
+// EnqueueMany adds up to MaxBatch jobs in one transaction: all or none. They get their positions in the order given.
+func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if q.b.ShuttingDown() {
+		return nil, ErrShutdown
+	}
+	if len(jobs) == 0 || len(jobs) > MaxBatch {
+		return nil, invalid("jobs", "there are %d, from 1 to %d are allowed", len(jobs), MaxBatch)
+	}
+	e := &enqueue{q: q, admitted: make([]ID, 0, 1)}
+	err := e.prepare(ctx, jobs)
+	if err == nil {
+		err = e.commit(ctx)
+	}
+	e.tidy(ctx, err)
+	if err != nil {
+		return nil, err
+	}
+	return e.out, nil
+}
+
+// EnqueueTx adds a job inside a transaction of the user's own, made a storage.UserTx by the store's package: it is added if and when that commits.
+// The Position and State of the job returned are not final before. The payload must fit into memory and storage.MaxValue. Admit is not asked: whatever it would
+// check can be checked in the same transaction.
+func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string, j NewJob) (*Job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if b.ShuttingDown() {
+		return nil, ErrShutdown
+	}
+	e := &enqueue{q: b.Queue(queue), inUserTx: true, deferred: tx.Deferred()}
+	if err := e.prepare(ctx, []NewJob{j}); err != nil {
+		return nil, err
+	}
+	s := &step{core: b.core}
+	err := tx.Update(ctx, e.reads(), func(t storage.Tx) error {
+		s.reset(t)
+		return e.run(s)
+	})
+	if err != nil {
+		return nil, fromStore(err)
+	}
+	tx.OnCommit(func() { b.tell(&s.effects) })
+	return e.out[0], nil
+}
+
+// enqueue is one call of Enqueue, EnqueueMany or EnqueueTx.
+type enqueue struct {
+	q        *Queue
+	drafts   []draft
+	admitted []ID
+	inUserTx bool
+	deferred bool
+
+	hands []longpoll.Reservation[QueueName, *receiver] // receivers that are waiting
+
+	// Results of run:
+	out    []*Job
+	given  []*storage.Job // what each of hands is given, by index
+	unused []bool         // drafts that turned out to be replays
+}
+
+// prepare checks the jobs, reads their payloads and asks for admission.
+func (e *enqueue) prepare(ctx context.Context, jobs []NewJob) error {
+	name := e.q.name
+	if err := checkQueueName(name); err != nil {
+		return err
+	}
+	e.drafts = make([]draft, 0, len(jobs))
+	for _, j := range jobs {
+		if err := j.check(name); err != nil {
+			return err
+		}
+		d := draft{NewJob: j, account: j.Account}
+		if d.account == "" {
+			d.account = name.Account
+		}
+		d.Tags, d.Outbox = maps.Clone(j.Tags), slices.Clone(j.Outbox)
+		e.drafts = append(e.drafts, d)
+	}
+	for i := range e.drafts {
+		d := &e.drafts[i]
+		replay, err := e.known(ctx, d)
+		if err != nil {
+			return err
+		}
+		if err := e.readPayload(ctx, d, replay); err != nil {
+			return err
+		}
+		d.id = storage.NewID(time.Now())
+		if err := e.admit(ctx, d, replay); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// known reports whether the key of a draft names a job already, where it is worth knowing before the transaction.
+func (e *enqueue) known(ctx context.Context, d *draft) (bool, error) {
+	if d.Key == "" || e.inUserTx || d.Body == nil && e.q.b.opts.Admit == nil {
+		return false, nil
+	}
+	key := storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key}
+	err := e.q.b.view(ctx, storage.Reads{Keys: []storage.Key{key}}, func(r storage.Reader) error {
+		_, err := r.JobByKey(key)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (e *enqueue) admit(ctx context.Context, d *draft, replay bool) error {
+	admit := e.q.b.opts.Admit
+	if admit == nil || replay || e.inUserTx {
+		return nil
+	}
+	now := stored(time.Now())
+	j := &storage.Job{Spec: d.spec(e.q.name, now), Status: storage.Status{State: Pending}}
+	if err := admit(ctx, jobOf(j, beside{})); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	e.admitted = append(e.admitted, d.id)
+	return nil
+}
+
+func (e *enqueue) reads() storage.Reads {
+	r := storage.Reads{Queues: []QueueName{e.q.name}}
+	for i := range e.drafts {
+		if d := &e.drafts[i]; d.Key != "" {
+			r.Keys = append(r.Keys, storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key})
+		}
+	}
+	return r
+}
+
+// commit adds the jobs, and hands them to receivers that are waiting in the same transaction.
+func (e *enqueue) commit(ctx context.Context) error {
+	b := e.q.b
+	e.reserve()
+	err := b.update(ctx, e.reads(), e.run)
+	for i, h := range e.hands {
+		if err == nil && i < len(e.given) && e.given[i] != nil {
+			j := e.given[i]
+			h.Value.got = []*Delivery{b.delivery(j, e.payloadOf(j.ID))}
+			h.HandOver()
+		} else {
+			h.Release()
+		}
+	}
+	return err
+}
+
+// reserve takes receivers that are waiting, as many as there are jobs that could go to them. Where there are fewer, and the jobs differ in priority, they take
+// their turn as usual.
+func (e *enqueue) reserve() {
+	fit := 0
+	for i := range e.drafts {
+		if d := &e.drafts[i]; d.Delay == 0 && d.RunAt.IsZero() {
+			fit++
+		}
+	}
+	for range fit {
+		h, ok := e.q.b.lines.Reserve(e.q.name)
+		if !ok {
+			break
+		}
+		e.hands = append(e.hands, h)
+	}
+	if len(e.hands) < fit && slices.ContainsFunc(e.drafts, func(d draft) bool { return d.Priority != e.drafts[0].Priority }) {
+		for _, h := range e.hands {
+			h.Release()
+		}
+		e.hands = nil
+	}
+}
+
+// run is the transaction.
+func (e *enqueue) run(s *step) error {
+	e.out, e.given, e.unused = make([]*Job, len(e.drafts)), nil, make([]bool, len(e.drafts))
+	name := e.q.name
+	q, err := s.tx.Queue(name)
+	isNew := errors.Is(err, storage.ErrNotFound)
+	if err != nil && !isNew {
+		return err
+	}
+	if isNew {
+		if s.opts.ExplicitQueues {
+			return fmt.Errorf("%w: queue %q", ErrNotFound, name.Name)
+		}
+		q = &storage.Queue{QueueName: name, Created: s.now}
+	}
+	room, err := e.room(s, q)
+	if err != nil {
+		return err
+	}
+	hands := len(e.hands)
+	if hands > 0 {
+		if ahead, err := s.tx.Ready(name, 1); err != nil || len(ahead) > 0 {
+			hands = 0 // whoever is ahead goes first
+		}
+	}
+	for i := range e.drafts {
+		d := &e.drafts[i]
+		if e.out[i], err = e.replay(s, d); err != nil {
+			return err
+		}
+		if e.out[i] != nil {
+			e.unused[i] = true
+			continue
+		}
+		if !q.Closed.IsZero() {
+			return ErrQueueClosed
+		}
+		if room--; room < 0 {
+			return ErrBacklogFull
+		}
+		if isNew {
+			if err := s.tx.PutQueue(q); err != nil {
+				return err
+			}
+			isNew = false
+		}
+		j, err := e.add(s, q, d, len(e.given) < hands)
+		if err != nil {
+			return err
+		}
+		e.out[i] = jobOf(j, beside{})
+	}
+	return nil
+}
+
+// room returns how many more jobs the queue's backlog allows.
+func (e *enqueue) room(s *step, q *storage.Queue) (int64, error) {
+	backlog := first(q.Backlog, s.opts.Backlog)
+	if backlog <= 0 {
+		return MaxBatch, nil
+	}
+	counts, err := s.tx.Counts(q.QueueName)
+	return int64(backlog) - counts.Waiting(), err
+}
+
+// replay returns the job that the draft's key names, nil if none.
+func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
+	if d.Key == "" {
+		return nil, nil // no key, no job: not an error
+	}
+	j, err := s.tx.JobByKey(storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key})
+	if err == nil {
+		j, err = s.advance(j)
+	}
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !d.AnyRequest && j.RequestHash != d.requestHash(e.q.name) {
+		return nil, ErrKeyReused
+	}
+	b, err := readBeside(s.tx, j)
+	if err != nil {
+		return nil, err
+	}
+	out := jobOf(j, b)
+	out.Replayed = true
+	return out, nil
+}
+
+// add adds the job, delivered already if it is to be handed over.
+func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storage.Job, error) {
+	deadline := stored(d.Deadline)
+	if !deadline.IsZero() && !deadline.After(s.now) {
+		return nil, invalid("deadline", "%v has passed", d.Deadline)
+	}
+	for _, name := range d.Outbox {
+		if err := s.ensureQueue(QueueName{Name: name}); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.adopt(d.blob); err != nil {
+		return nil, err
+	}
+	j := &storage.Job{Spec: d.spec(e.q.name, s.now), Status: s.fresh(d.runAt(s.now), deadline)}
+	if e.deferred {
+		j.State, j.Due = storage.Entering, s.now
+	}
+	if !handed || j.State != Pending {
+		return s.add(j, d.payload)
+	}
+	window := first(e.hands[len(e.given)].Value.window, s.limitsFor(j.Spec, q).Lease)
+	j.Status = s.deliver(j, window)
+	j, err := s.add(j, d.payload)
+	if err != nil {
+		return nil, err
+	}
+	s.note(delivered, j)
+	e.given = append(e.given, j)
+	return j, nil
+}
+
+// payloadOf returns the payload of one of the drafts, as a copy; nil if it is too large to come along.
+func (e *enqueue) payloadOf(id ID) []byte {
+	for i := range e.drafts {
+		if d := &e.drafts[i]; d.id == id && d.blob == (ID{}) && len(d.payload) <= InlineLimit {
+			return append([]byte{}, d.payload...)
+		}
+	}
+	return nil
+}
+
+// tidy undoes what was prepared for jobs that were not added.
+func (e *enqueue) tidy(ctx context.Context, err error) {
+	if errors.Is(err, ErrOutcomeUnknown) {
+		return // they may have been added
+	}
+	for i := range e.drafts {
+		d := &e.drafts[i]
+		if err == nil && (i >= len(e.unused) || !e.unused[i]) {
+			continue
+		}
+		if d.blob != (ID{}) {
+			e.q.b.unstage(ctx, d.blob)
+		}
+		if slices.Contains(e.admitted, d.id) && e.q.b.opts.Forget != nil {
+			e.q.b.opts.Forget(context.WithoutCancel(ctx), d.id)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package jobqueue
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// stageChunks is how many chunks of a large value are written in one transaction.
+const stageChunks = 16
+
+// readPayload gets a draft's payload: into memory if it is small, else into the store, as a blob that nobody has adopted yet. What is already known to
+// be a replay is only digested.
+func (e *enqueue) readPayload(ctx context.Context, d *draft, replay bool) error {
+	b := e.q.b
+	limit := b.opts.MaxPayload
+	if e.inUserTx {
+		limit = min(limit, storage.MaxValue)
+	}
+	body := d.Body
+	if body == nil {
+		if int64(len(d.Payload)) > limit {
+			return tooLarge("payload", limit)
+		}
+		if len(d.Payload) <= stageAt || e.inUserTx {
+			d.payload, d.size = d.Payload, int64(len(d.Payload))
+			if d.Key != "" {
+				d.digest = sha256.Sum256(d.payload)
+			}
+			return nil
+		}
+		body = bytes.NewReader(d.Payload)
+	}
+	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digestOnly: replay, whole: e.inUserTx, closedRefused: true})
+	d.payload, d.blob, d.size, d.digest = v.data, v.blob, v.size, v.digest
+	return err
+}
+
+// A value is a payload or result that has been read.
+type value struct {
+	data   []byte // if it is small
+	blob   ID     // if it is large: whoever uses it deletes the Staged job of that id
+	size   int64
+	digest [32]byte // SHA-256
+
+	digestOnly    bool // keep nothing
+	whole         bool // keep it in memory whatever its size
+	closedRefused bool // a closed queue takes none
+}
+
+// readValue reads a value of at most limit bytes. One larger than stageAt goes into a blob, stageChunks chunks at a time, owned by a job in state Staged
+// that the timeline deletes if nobody adopts it within stageTime of the last write. After an error nothing is kept.
+func (c *core) readValue(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, v value) (value, error) {
+	if limit < forever {
+		r = io.LimitReader(r, limit+1)
+	}
+	sum := sha256.New()
+	first := int64(stageAt)
+	if v.whole {
+		first = limit
+	}
+	head, err := io.ReadAll(io.LimitReader(io.TeeReader(r, sum), first+1))
+	v.size = int64(len(head))
+	if err == nil && v.size > limit {
+		err = tooLarge(what, limit)
+	}
+	if err != nil {
+		return value{}, fmt.Errorf("reading the %s: %w", what, err)
+	}
+	if v.size <= first {
+		v.data, v.digest = head, [32]byte(sum.Sum(nil))
+		return v, nil
+	}
+	rest := io.TeeReader(r, sum)
+	if v.digestOnly {
+		n, err := io.Copy(io.Discard, rest)
+		v.size += n
+		v.digest = [32]byte(sum.Sum(nil))
+		if err == nil && v.size > limit {
+			err = tooLarge(what, limit)
+		}
+		return v, err
+	}
+	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), rest), limit, what, v.closedRefused)
+	v.digest = [32]byte(sum.Sum(nil))
+	if err != nil && v.blob != (ID{}) {
+		c.unstage(ctx, v.blob)
+		v.blob = ID{}
+	}
+	return v, err
+}
+
+// stage writes the chunks. After an error the blob may have been begun.
+func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, closedRefused bool) (blob ID, size int64, err error) {
+	buf := make([]byte, stageChunks*storage.ChunkSize)
+	for n := uint32(0); ; n += stageChunks {
+		k, err := io.ReadFull(r, buf)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return blob, size, fmt.Errorf("reading the %s: %w", what, err)
+		}
+		if size += int64(k); size > limit {
+			return blob, size, tooLarge(what, limit)
+		}
+		err = c.update(ctx, storage.Reads{Queues: []QueueName{q}}, func(s *step) error {
+			if n == 0 {
+				if err := s.beginBlob(q, &blob, closedRefused); err != nil {
+					return err
+				}
+			} else if err := s.keepBlob(blob); err != nil {
+				return err
+			}
+			for i := 0; i*storage.ChunkSize < k; i++ {
+				p := buf[i*storage.ChunkSize : min((i+1)*storage.ChunkSize, k)]
+				if err := s.tx.PutChunk(blob, n+uint32(i), p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || last {
+			return blob, size, err
+		}
+	}
+}
+
+// beginBlob adds the Staged job that owns a blob; if the function runs again, another one.
+func (s *step) beginBlob(name QueueName, blob *ID, closedRefused bool) error {
+	q, err := s.tx.Queue(name)
+	if errors.Is(err, storage.ErrNotFound) {
+		if s.opts.ExplicitQueues {
+			return fmt.Errorf("%w: queue %q", ErrNotFound, name.Name)
+		}
+		q = &storage.Queue{QueueName: name, Created: s.now}
+		err = s.tx.PutQueue(q)
+	}
+	if err != nil {
+		return err
+	}
+	if closedRefused && !q.Closed.IsZero() {
+		return ErrQueueClosed
+	}
+	*blob = storage.NewID(s.now)
+	spec := storage.Spec{ID: *blob, Queue: name, Account: name.Account, Created: s.now}
+	_, err = s.add(&storage.Job{Spec: &spec, Status: storage.Status{State: storage.Staged, Version: 1, Due: s.now.Add(stageTime)}}, nil)
+	return err
+}
+
+// keepBlob keeps an upload that goes on from being taken for an abandoned one.
+func (s *step) keepBlob(blob ID) error {
+	j, err := s.tx.Job(blob)
+	if err != nil {
+		return err
+	}
+	st := j.Status
+	st.Due = s.now.Add(stageTime)
+	return s.set(j.With(st))
+}
+
+// adopt makes a staged blob somebody's: its Staged job is deleted, its chunks stay.
+func (s *step) adopt(blob ID) error {
+	if blob == (ID{}) {
+		return nil
+	}
+	j, err := s.tx.Job(blob)
+	if err != nil {
+		return err
+	}
+	return s.tx.DeleteJob(j)
+}
+
+// unstage deletes a blob that nobody will adopt. If that fails the timeline will do it.
+func (c *core) unstage(ctx context.Context, blob ID) {
+	err := c.run(context.WithoutCancel(ctx), storage.Reads{Jobs: []ID{blob}}, func(s *step) error {
+		j, err := s.tx.Job(blob)
+		if err != nil || j.State != storage.Staged {
+			return err
+		}
+		return s.dropUpload(j)
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.log.Warn("an unfinished upload is left for the timeline to delete", "blob", blob, "error", err)
+	}
+}
+
+func tooLarge(what string, limit int64) error {
+	return fmt.Errorf("%w: the %s has more than %d bytes", ErrTooLarge, what, limit)
+}

@@ -1,0 +1,107 @@
+package jobqueue
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A step is one run of a transaction's function, with what there will be to tell once it has committed.
+type step struct {
+	*core
+	tx  storage.Tx
+	now time.Time
+	effects
+}
+
+// effects are what a transaction has changed, for those who wait, watch or count.
+type effects struct {
+	now    time.Time
+	due    time.Time   // the earliest Due that was set
+	ready  []readiness // queues that have more pending jobs
+	wake   []QueueName // queues that were closed or have become done: all their receivers look
+	events []event
+}
+
+type readiness struct {
+	queue QueueName
+	n     int
+}
+
+type eventKind uint8
+
+const (
+	changed eventKind = iota
+	enqueued
+	delivered
+	ended
+	lapsed
+)
+
+// An event is one change of one job.
+type event struct {
+	kind   eventKind
+	job    *storage.Job
+	beside beside // of a job that has ended
+}
+
+func (s *step) reset(tx storage.Tx) {
+	s.tx, s.now = tx, tx.Now()
+	s.effects = effects{now: s.now, ready: s.ready[:0], wake: s.wake[:0], events: s.events[:0]}
+}
+
+// set writes the job's new status and notes when time will next do something to it.
+func (s *step) set(j *storage.Job) error {
+	s.dueAt(j.Due)
+	return s.tx.SetJob(j)
+}
+
+func (s *effects) dueAt(t time.Time) {
+	if !t.IsZero() && (s.due.IsZero() || t.Before(s.due)) {
+		s.due = t
+	}
+}
+
+func (s *effects) note(kind eventKind, j *storage.Job) {
+	s.events = append(s.events, event{kind: kind, job: j})
+}
+
+func (s *effects) readied(q QueueName) {
+	for i := range s.ready {
+		if s.ready[i].queue == q {
+			s.ready[i].n++
+			return
+		}
+	}
+	s.ready = append(s.ready, readiness{q, 1})
+}
+
+// queueOf returns the record of a job's queue, or an empty one if it has none any more.
+func (s *step) queueOf(j *storage.Spec) (*storage.Queue, error) {
+	q, err := s.tx.Queue(j.Queue)
+	if errors.Is(err, storage.ErrNotFound) {
+		return &storage.Queue{QueueName: j.Queue}, nil
+	}
+	return q, err
+}
+
+// tell says what a committed transaction has changed to whom it concerns.
+func (c *core) tell(e *effects) {
+	for i := range e.events {
+		c.stats.count(&e.events[i])
+		c.watches.notify(e.events[i].job.ID, &e.events[i])
+		if e.events[i].kind == ended {
+			c.idle.Broadcast(e.events[i].job.Queue)
+		}
+	}
+	for _, r := range e.ready {
+		c.lines.Signal(r.queue, r.n)
+	}
+	for _, q := range e.wake {
+		c.lines.Broadcast(q)
+	}
+	if !e.due.IsZero() {
+		c.timeline.at(e.due, e.now)
+	}
+}

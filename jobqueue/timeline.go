@@ -1,0 +1,165 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// dueBatch is how many jobs the timeline moves in one transaction; retryDue how long it waits after one that failed or came to nothing.
+const (
+	dueBatch = 256
+	retryDue = time.Second
+)
+
+// A timeline does what time does to jobs: one goroutine, one alarm, set to the earliest Due of the store.
+type timeline struct {
+	c    *core
+	fire chan struct{} // holds one
+	quit chan struct{}
+	done chan struct{}
+	once sync.Once
+
+	mu    sync.Mutex // guards what follows
+	next  time.Time  // when the alarm is set to; zero if it is not
+	unset func()     // stops the alarm
+}
+
+func newTimeline(c *core) *timeline {
+	return &timeline{c: c, fire: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), unset: func() {}}
+}
+
+// start begins with a look at the store. The goroutine ends with stop.
+func (t *timeline) start() {
+	t.look()
+	go t.run()
+}
+
+// stop ends the goroutine and waits for it.
+func (t *timeline) stop() {
+	t.once.Do(func() { close(t.quit) })
+	<-t.done
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unset()
+}
+
+// look makes the timeline look at the store now.
+func (t *timeline) look() {
+	select {
+	case t.fire <- struct{}{}:
+	default:
+	}
+}
+
+// at says that there is something to do at a time; now is the store's time of when that was found.
+func (t *timeline) at(due, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.next.IsZero() && !due.Before(t.next) {
+		return
+	}
+	t.unset()
+	t.next = due
+	if a, ok := storage.As[storage.Alarmer](t.c.store); ok {
+		t.unset = a.Alarm(due, t.look)
+		return
+	}
+	timer := time.AfterFunc(due.Sub(now), t.look)
+	t.unset = func() { timer.Stop() }
+}
+
+func (t *timeline) run() {
+	defer close(t.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-t.fire:
+			t.mu.Lock()
+			t.unset()
+			t.next = time.Time{}
+			t.mu.Unlock()
+			t.work(ctx)
+		case <-t.quit:
+			return
+		}
+	}
+}
+
+// work moves all jobs that are due and sets the alarm to the next.
+func (t *timeline) work(ctx context.Context) {
+	for {
+		var now, next time.Time
+		var found int
+		err := t.c.run(ctx, storage.Reads{Due: dueBatch}, func(s *step) error {
+			now = s.now
+			jobs, err := s.tx.Due(s.now, dueBatch)
+			if err != nil {
+				return err
+			}
+			found = len(jobs)
+			for _, j := range jobs {
+				if err := t.move(s, j); err != nil {
+					return err
+				}
+			}
+			next, err = s.tx.NextDue()
+			return err
+		})
+		select {
+		case <-t.quit:
+			return
+		default:
+		}
+		switch {
+		case errors.Is(err, ErrStoreFailed):
+			return // for good: whoever opens the store again makes a new Broker
+		case err != nil:
+			t.c.log.Error("moving due jobs failed; will try again", "error", err)
+			t.again(retryDue)
+			return
+		case next.IsZero():
+			return
+		case next.After(now):
+			t.at(next, now)
+			return
+		case found == 0: // others are busy with what is due
+			t.again(retryDue)
+			return
+		}
+	}
+}
+
+// move does to one job what time has done. A record that is damaged must not keep the others waiting: it is put off for a minute.
+func (t *timeline) move(s *step, j *storage.Job) error {
+	fresh, err := s.tx.Job(j.ID) // another of the batch may have changed it
+	if err == nil {
+		_, err = s.advance(fresh)
+	}
+	if err == nil || errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, errBeside) {
+		return err
+	}
+	t.c.log.Error("a due job cannot be moved; will try again in a minute", "job", j.ID, "queue", j.Queue, "error", err)
+	st := j.Status
+	st.Due = s.now.Add(time.Minute)
+	if err := s.set(j.With(st)); err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// again looks once more after a while of real time.
+func (t *timeline) again(after time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	timer := time.AfterFunc(after, t.look)
+	unset := t.unset
+	t.unset = func() { unset(); timer.Stop() }
+}

@@ -1,0 +1,136 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// watches are those who wait for a change of a job. Unlike those who wait for a job of a queue they all want the same news, and the last news
+// of a job that is deleted at its end can be had from nobody but the one who ended it: so it is handed to them.
+type watches struct {
+	mu     sync.Mutex // guards what follows
+	byJob  map[ID]map[*watch]struct{}
+	closed bool
+}
+
+type watch struct {
+	changed chan struct{} // holds one
+	final   *Job          // the job as it last ended; guarded by watches.mu
+}
+
+func newWatch() *watch { return &watch{changed: make(chan struct{}, 1)} }
+
+// add begins to watch a job.
+func (w *watches) add(id ID) (*watch, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrShutdown
+	}
+	if w.byJob == nil {
+		w.byJob = make(map[ID]map[*watch]struct{})
+	}
+	m := w.byJob[id]
+	if m == nil {
+		m = make(map[*watch]struct{})
+		w.byJob[id] = m
+	}
+	one := newWatch()
+	m[one] = struct{}{}
+	return one, nil
+}
+
+func (w *watches) remove(id ID, one *watch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.byJob[id], one)
+	if len(w.byJob[id]) == 0 {
+		delete(w.byJob, id)
+	}
+}
+
+// notify tells those who watch a job that it has changed; e is nil if only that is known.
+func (w *watches) notify(id ID, e *event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for one := range w.byJob[id] {
+		if e != nil && e.kind == ended {
+			one.final = jobOf(e.job, e.beside)
+		}
+		one.poke()
+	}
+}
+
+func (w *watches) notifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.byJob {
+		for one := range m {
+			one.poke()
+		}
+	}
+}
+
+// close wakes all, and turns away those who come.
+func (w *watches) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.notifyAll()
+}
+
+// last returns the job as it ended, if it has, and whether the broker is shutting down.
+func (w *watches) last(one *watch) (final *Job, closed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return one.final, w.closed
+}
+
+func (w *watch) poke() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Wait blocks until the job's version is greater than since, and returns the job; at once if it is already. So
+// Wait(ctx, id, 0) is Job. It returns the error of ctx when that ends, and ErrShutdown on Shutdown.
+func (b *Broker) Wait(ctx context.Context, id ID, since uint64) (*Job, error) {
+	return b.waitUntil(ctx, id, func(j *Job) bool { return j.Version > since })
+}
+
+// WaitEnd blocks until the job has ended, and returns it, also if it is deleted in that moment; else it is like Wait.
+func (b *Broker) WaitEnd(ctx context.Context, id ID) (*Job, error) {
+	return b.waitUntil(ctx, id, func(j *Job) bool { return j.State.Ended() })
+}
+
+func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (*Job, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	one, err := b.watches.add(id)
+	if err != nil {
+		return nil, err
+	}
+	defer b.watches.remove(id, one)
+	for {
+		j, err := b.Job(ctx, id)
+		final, closed := b.watches.last(one)
+		switch {
+		case err == nil && enough(j):
+			return j, nil
+		case final != nil && b.sees(final.Account) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)):
+			return final, nil
+		case err != nil:
+			return nil, err
+		case closed:
+			return nil, ErrShutdown
+		}
+		select {
+		case <-one.changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// runAll runs calls and commits them, together if that is possible.
+func (s *Store) runAll(calls []*call) {
+	s.updates.Add(uint64(len(calls)))
+	for len(calls) > 0 {
+		if s.failed.Load() {
+			setErr(calls, storage.ErrFailed)
+			return
+		}
+		again, full := s.runOnce(calls)
+		if !full {
+			calls = again
+			continue
+		}
+		// The commit did not fit and had no effect. Those that brought nothing new go first, then the others, in ever smaller parts, until
+		// those that do not fit are alone.
+		if len(calls) == 1 {
+			setErr(calls, storage.ErrFull)
+			return
+		}
+		parts := slices.Clone(calls)
+		slices.SortStableFunc(parts, func(a, b *call) int { return boolToInt(a.grew) - boolToInt(b.grew) })
+		cut := slices.IndexFunc(parts, func(c *call) bool { return c.grew })
+		if cut <= 0 {
+			cut = len(parts) / 2
+		}
+		s.updates.Add(^uint64(len(calls) - 1)) // they are counted anew
+		s.runAll(parts[:cut])
+		s.runAll(parts[cut:])
+		return
+	}
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func setErr(calls []*call, err error) {
+	for _, c := range calls {
+		c.err, c.panics, c.wrote = err, false, false
+	}
+}
+
+// runOnce runs calls in one transaction of bbolt. It returns those that are to be run again because one of their neighbours met a damaged page
+// while it wrote, or reports that the transaction did not fit.
+func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
+	var btx *bbolt.Tx
+	var t txn
+	err := guarded(func() (err error) {
+		if btx, err = s.db.Begin(true); err != nil {
+			return fmt.Errorf("boltstore: %w", err)
+		}
+		t.room = s.roomIn(btx)
+		return t.reader.begin(btx, s.clock.now())
+	})
+	if btx != nil {
+		defer s.rollback(btx) // does nothing after a commit
+	}
+	if err != nil {
+		setErr(calls, err)
+		return nil, false
+	}
+	before := t.meta.commits
+	t.arena.free = s.slab
+	wrote := false
+	for i, c := range calls {
+		err, panicked, returned := t.run(c.fn)
+		c.err, c.panicked, c.panics, c.wrote, c.grew = err, panicked, !returned, t.wrote, t.grew
+		if t.spoiled || t.broken != nil {
+			if c.err == nil && !c.panics {
+				c.err = errors.Join(t.lost, t.broken)
+			}
+			return slices.Concat(calls[:i], calls[i+1:]), false
+		}
+		wrote = wrote || t.wrote
+	}
+	if !wrote {
+		return nil, false
+	}
+	if err := t.flush(); err != nil {
+		setErr(calls, fmt.Errorf("boltstore: %w", err))
+		return nil, false
+	}
+	commit := t.meta.commits
+	t.end()
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	pages := btx.Stats()
+	err = guarded(btx.Commit)
+	if err == nil {
+		s.slab = t.arena.free[:0]
+		s.raiseDurable(commit)
+		s.commits.Add(1)
+		_ = pages
+		return nil, false
+	}
+	if s.certainlyFull(err, btx, before) {
+		return nil, true
+	}
+	s.fail(err)
+	for _, c := range calls {
+		if c.wrote && c.err == nil && !c.panics {
+			c.err = fmt.Errorf("%w (%w)", storage.ErrOutcomeUnknown, err)
+		} else if !c.panics {
+			c.err = fmt.Errorf("%w (%w)", storage.ErrFailed, err)
+		}
+	}
+	return nil, false
+}
+
+// certainlyFull reports whether a commit failed for want of room and had no effect.
+func (s *Store) certainlyFull(err error, btx *bbolt.Tx, before uint64) bool {
+	if !isFull(err) {
+		return false
+	}
+	s.rollback(btx)
+	now := uint64(0)
+	if err := guarded(func() error {
+		return s.db.View(func(btx *bbolt.Tx) error {
+			m, err := readMeta(btx)
+			now = m.commits
+			return err
+		})
+	}); err != nil || now != before {
+		return false
+	}
+	if s.fullUntil.Swap(int64(time.Since(s.opened)+fullFor)) == 0 {
+		s.opts.Logger.Warn("store is full", "err", err)
+	}
+	return true
+}
+
+// rollback ends a transaction that was not committed, even one that panicked on its way.
+func (s *Store) rollback(btx *bbolt.Tx) {
+	if err := guarded(btx.Rollback); err != nil && !errors.Is(err, bbolt.ErrTxClosed) {
+		s.fail(err)
+	}
+}

@@ -1,0 +1,132 @@
+package boltstore
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A call is one Update that waits for the committer, or has been run by it.
+type call struct {
+	fn    func(*txn) error
+	taken atomic.Bool   // by the committer, or by its caller who withdrew it
+	done  chan struct{} // has room for one
+
+	err      error
+	panicked any
+	panics   bool
+	wrote    bool
+	grew     bool
+}
+
+// Update runs fn in a transaction that others share, in the committer's goroutine. A call whose context ends before the committer has
+// picked it up is withdrawn; after that its outcome is awaited.
+func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx) error) error {
+	return s.update(ctx, func(t *txn) error { return fn(t) })
+}
+
+func (s *Store) update(ctx context.Context, fn func(*txn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &call{fn: fn, done: make(chan struct{}, 1)}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return storage.ErrClosed
+	}
+	s.pending = append(s.pending, c)
+	s.waiting.Add(1)
+	s.wakeLocked()
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if c.taken.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		<-c.done
+	}
+	if c.panics {
+		panic(c.panicked)
+	}
+	return c.err
+}
+
+func (s *Store) wakeLocked() {
+	if s.idle {
+		s.idle = false
+		s.wake <- struct{}{}
+	}
+}
+
+// commitLoop runs what is waiting until the store is closed and nothing waits any more.
+func (s *Store) commitLoop() {
+	defer close(s.stopped)
+	debug.SetPanicOnFault(true)
+	var batch []*call
+	for {
+		s.mu.Lock()
+		if len(s.pending) == 0 {
+			if s.closed {
+				s.mu.Unlock()
+				return
+			}
+			s.idle = true
+			s.mu.Unlock()
+			<-s.wake
+			continue
+		}
+		s.mu.Unlock()
+		s.gather()
+		batch = s.take(batch[:0])
+		if len(batch) > 0 {
+			s.runAll(batch)
+		}
+		for i, c := range batch {
+			c.done <- struct{}{}
+			batch[i] = nil
+		}
+	}
+}
+
+// gather lets callers that are about to call do so: it yields until the number waiting stops growing. Without it the callers whom one
+// commit has released split into two alternating halves.
+func (s *Store) gather() {
+	const rounds = 32
+	n := s.waiting.Load()
+	for range rounds {
+		if n >= int64(s.opts.MaxBatch) {
+			return
+		}
+		runtime.Gosched()
+		m := s.waiting.Load()
+		if m == n {
+			return
+		}
+		n = m
+	}
+}
+
+// take moves up to MaxBatch calls that were not withdrawn into the batch.
+func (s *Store) take(batch []*call) []*call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.pending) && len(batch) < s.opts.MaxBatch {
+		c := s.pending[n]
+		s.pending[n] = nil
+		n++
+		if c.taken.CompareAndSwap(false, true) {
+			batch = append(batch, c)
+		}
+	}
+	s.waiting.Add(int64(-n))
+	rest := copy(s.pending, s.pending[n:])
+	clear(s.pending[rest:])
+	s.pending = s.pending[:rest]
+	return batch
+}

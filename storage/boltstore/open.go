@@ -1,0 +1,202 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Open opens the store in the file of that path, and creates it if there is none. The file is locked until Close.
+//
+// What is wrong with a file is said by ErrLocked, ErrForeign, ErrTruncated, ErrDamaged, ErrFormat or ErrReadOnly.
+func Open(path string, o *Options) (*Store, error) {
+	opts := o.withDefaults()
+	s, err := open(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("boltstore: open %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(path string, o Options) (*Store, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, o); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, openError(err)
+	}
+	if err := probe(path, o.Timeout); err != nil {
+		return nil, err
+	}
+	db, err := openFile(path, &bbolt.Options{
+		Timeout: o.Timeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMmapSize(), MaxSize: int(o.MaxSize),
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.AllocSize = allocSizeFor(o.MaxSize, db.AllocSize)
+	s, err := newStore(db, true, o)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// initialMmapSize is large enough that readers seldom make the writer wait for a larger map.
+func initialMmapSize() int {
+	if runtime.GOOS == "windows" || strconv.IntSize == 32 {
+		return 0 // Windows makes the file as large as the map; 32 bits have no such room
+	}
+	return 1 << 30
+}
+
+// openFile opens a bbolt file. A panic over a damaged page becomes an error that leaves no lock behind.
+func openFile(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
+	var file *os.File
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	err = guarded(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, o)
+		return err
+	})
+	if err != nil {
+		if file != nil {
+			file.Close()
+		}
+		return nil, openError(err)
+	}
+	return db, nil
+}
+
+// create makes a new store in a file of a temporary name, so that a crash leaves either a whole store or none.
+func create(path string, o Options) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	if err != nil {
+		return openError(err)
+	}
+	temp := f.Name()
+	defer os.Remove(temp)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	db, err := openFile(temp, &bbolt.Options{Timeout: o.Timeout})
+	if err != nil {
+		return err
+	}
+	err = db.Update(createBuckets)
+	if err = errors.Join(err, db.Sync(), db.Close()); err != nil {
+		return err
+	}
+	// Unlike a rename, a link does not replace what another process has created meanwhile.
+	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		if err := os.Rename(temp, path); err != nil {
+			return openError(err)
+		}
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a new name in a directory durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synced there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// probe looks at a file without changing it: opening it for writing may read, or even scan, all of it.
+func probe(path string, timeout time.Duration) error {
+	if err := probeMagic(path); err != nil {
+		return err
+	}
+	db, err := openFile(path, &bbolt.Options{Timeout: timeout, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return guarded(func() error {
+		return db.View(func(btx *bbolt.Tx) error {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if info.Size() < btx.Size() {
+				return fmt.Errorf("%w (%d bytes, expected %d)", ErrTruncated, info.Size(), btx.Size())
+			}
+			_, err = readMeta(btx)
+			return err
+		})
+	})
+}
+
+// probeMagic tells files that are not bbolt's from those that are cut short.
+func probeMagic(path string) error {
+	const (
+		magic  = 0xED0CDAED // at offset 16 of each of the first two pages, in the machine's byte order
+		offset = 16
+	)
+	f, err := os.Open(path)
+	if err != nil {
+		return openError(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%w (it is no regular file)", ErrForeign)
+	}
+	if info.Size() == 0 {
+		return fmt.Errorf("%w (it is empty: remove it to begin anew)", ErrTruncated)
+	}
+	var b [4]byte
+	if _, err := f.ReadAt(b[:], offset); err != nil {
+		return fmt.Errorf("%w (it has only %d bytes)", ErrForeign, info.Size())
+	}
+	if binary.NativeEndian.Uint32(b[:]) != magic {
+		return nil // the first page may be damaged and the second good: bbolt says
+	}
+	if info.Size() < int64(2*os.Getpagesize()) {
+		return fmt.Errorf("%w (%d bytes)", ErrTruncated, info.Size())
+	}
+	return nil
+}
+
+// readMeta reads what the store as a whole remembers, and refuses what this version does not know.
+func readMeta(btx *bbolt.Tx) (m meta, err error) {
+	top := btx.Bucket(topName)
+	if top == nil {
+		return m, fmt.Errorf("%w (it has no bucket %q)", ErrForeign, topName)
+	}
+	body, err := unseal(formatKey, top.Get(formatKey))
+	if err != nil {
+		return m, corruptMeta(err)
+	}
+	if len(body) != 1 || body[0] != format {
+		return m, fmt.Errorf("%w (format %v, known is %d)", ErrFormat, body, format)
+	}
+	if err := m.decode(top.Get(metaKey)); err != nil {
+		return m, corruptMeta(err)
+	}
+	return m, nil
+}

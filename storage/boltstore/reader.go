@@ -1,0 +1,336 @@
+package boltstore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A reader reads within one transaction of bbolt.
+type reader struct {
+	btx     *bbolt.Tx // nil after the end
+	top     *bbolt.Bucket
+	buckets [inAll]*bbolt.Bucket
+	at      time.Time
+	meta    meta
+	queues  map[storage.QueueName]*queue
+	jobs    map[storage.ID]*job
+	spoiled bool // a write ended half way through bbolt's pages
+	writing bool // in a method that writes
+	key     [dataLen + idLen]byte
+}
+
+// A queue is what a transaction knows of a queue: in an Update its counters are changed here and written once, before the commit.
+type queue struct {
+	counters
+	name   storage.QueueName
+	key    []byte
+	rec    []byte // the encoded record
+	loaded bool   // counters have been read
+	dirty  bool   // counters are to be written
+	call   uint64 // the call that logged this queue last
+}
+
+// counters are what a call may change of a queue, and what is put back when it fails.
+type counters struct {
+	number uint64 // 0 if there is no such queue
+	next   uint64
+	counts storage.Counts
+}
+
+// A job is what a transaction has read of a job.
+type job struct {
+	queue uint64
+	*storage.Job
+}
+
+func (r *reader) begin(btx *bbolt.Tx, at time.Time) error {
+	r.btx, r.at = btx, at
+	r.top = btx.Bucket(topName)
+	if r.top == nil {
+		return fmt.Errorf("%w (the bucket %q is gone)", ErrForeign, topName)
+	}
+	if err := r.meta.decode(r.top.Get(metaKey)); err != nil {
+		return corruptMeta(err)
+	}
+	return nil
+}
+
+func corruptMeta(err error) error {
+	return fmt.Errorf("%w (%w)", ErrDamaged, &storage.CorruptError{Record: "meta", Err: err})
+}
+
+// end makes every later use panic.
+func (r *reader) end() { *r = reader{} }
+
+// guard turns a fault in the mapped file, or a panic of bbolt over a damaged page, into an error.
+func (r *reader) guard(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if r.btx == nil {
+		panic("boltstore: Reader or Tx used after its function has returned")
+	}
+	if r.writing {
+		r.spoiled = true
+	}
+	*err = damagedPage(p)
+}
+
+func damagedPage(p any) error {
+	cause, ok := p.(error)
+	if !ok {
+		cause = fmt.Errorf("%v", p)
+	}
+	return &storage.CorruptError{Record: "page", Err: cause}
+}
+
+// bucket opens one of our buckets, once in a transaction.
+func (r *reader) bucket(i int) *bbolt.Bucket {
+	b := r.buckets[i]
+	if b == nil {
+		b = r.top.Bucket(bucketNames[i])
+		if b == nil {
+			panic(errors.New("bucket " + string(bucketNames[i]) + " is missing"))
+		}
+		b.FillPercent = 0.95 // most keys grow with time
+		r.buckets[i] = b
+	}
+	return b
+}
+
+func (r *reader) Now() time.Time {
+	if r.btx == nil {
+		panic("boltstore: Reader or Tx used after its function has returned")
+	}
+	return r.at
+}
+
+func (r *reader) Job(id storage.ID) (j *storage.Job, err error) {
+	defer r.guard(&err)
+	e, err := r.job(id)
+	if err != nil {
+		return nil, err
+	}
+	return e.Job, nil
+}
+
+func (r *reader) JobByKey(k storage.Key) (j *storage.Job, err error) {
+	defer r.guard(&err)
+	if k.Name == "" {
+		return nil, storage.ErrNotFound
+	}
+	q, err := r.queue(k.Queue)
+	if err != nil {
+		return nil, err
+	}
+	if q.number == 0 {
+		return nil, storage.ErrNotFound
+	}
+	key := appendKeyKey(nil, q.number, k)
+	rec := r.bucket(inKeys).Get(key)
+	if rec == nil {
+		return nil, storage.ErrNotFound
+	}
+	id, err := keyTarget(key, rec)
+	if err != nil {
+		return nil, &storage.CorruptError{Queue: k.Queue, Record: "key", Err: err}
+	}
+	e, err := r.job(id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, corrupt(id, "status", errMissing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.Job, nil
+}
+
+// keyTarget decodes a record of inKeys.
+func keyTarget(key, rec []byte) (storage.ID, error) {
+	body, err := unseal(key, rec)
+	if err != nil {
+		return storage.ID{}, err
+	}
+	if len(body) != idLen {
+		return storage.ID{}, errShort
+	}
+	return storage.ID(body), nil
+}
+
+func (r *reader) Payload(j *storage.Job) (p []byte, err error) {
+	defer r.guard(&err)
+	return r.value(j, kindPayload)
+}
+
+func (r *reader) Result(j *storage.Job) (p []byte, err error) {
+	defer r.guard(&err)
+	return r.value(j, kindResult)
+}
+
+func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
+	e, err := r.job(j.ID)
+	if err != nil {
+		return nil, err
+	}
+	key := appendDataKey(r.key[:0], e.queue, j.ID, kind)
+	rec := r.bucket(inData).Get(key)
+	if rec == nil {
+		return nil, storage.ErrNotFound
+	}
+	p, err := r.readValue(key, rec)
+	if err != nil {
+		return nil, &storage.CorruptError{Job: j.ID, Queue: e.Queue, Record: kindNames[kind], Err: err}
+	}
+	return p, nil
+}
+
+func (r *reader) Chunk(blob storage.ID, n uint32) (p []byte, err error) {
+	defer r.guard(&err)
+	key := appendChunkKey(r.key[:0], blob, n)
+	rec := r.bucket(inBlobs).Get(key)
+	if rec == nil {
+		return nil, storage.ErrNotFound
+	}
+	p, err = r.readValue(key, rec)
+	if err != nil {
+		return nil, corrupt(blob, "chunk", err)
+	}
+	return p, nil
+}
+
+// job reads a job, once in a transaction.
+func (r *reader) job(id storage.ID) (*job, error) {
+	if e := r.jobs[id]; e != nil {
+		return e, nil
+	}
+	rec := r.bucket(inStatus).Get(id[:])
+	if rec == nil {
+		return nil, storage.ErrNotFound
+	}
+	all := new(struct { // one allocation
+		job
+		storage.Job
+	})
+	number, err := decodeStatus(id[:], rec, &all.Job.Status)
+	if err != nil {
+		return nil, corrupt(id, "status", err)
+	}
+	key := appendDataKey(r.key[:0], number, id, kindSpec)
+	rec = r.bucket(inData).Get(key)
+	if rec == nil {
+		return nil, corrupt(id, "spec", errMissing)
+	}
+	if all.Job.Spec, err = decodeSpec(key, rec, id); err != nil {
+		return nil, corrupt(id, "spec", err)
+	}
+	all.job = job{queue: number, Job: &all.Job}
+	r.remember(id, &all.job)
+	return &all.job, nil
+}
+
+func (r *reader) remember(id storage.ID, e *job) {
+	if r.jobs == nil {
+		r.jobs = make(map[storage.ID]*job)
+	}
+	r.jobs[id] = e
+}
+
+// queue finds a queue, once in a transaction; its number is 0 if there is none.
+func (r *reader) queue(name storage.QueueName) (*queue, error) {
+	if q := r.queues[name]; q != nil {
+		return q, nil
+	}
+	q := &queue{name: name, key: appendQueueKey(nil, name)}
+	if rec := r.bucket(inQueues).Get(q.key); rec != nil {
+		number, err := queueNumber(q.key, rec)
+		if err != nil {
+			return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
+		}
+		q.number, q.rec = number, rec
+	}
+	if r.queues == nil {
+		r.queues = make(map[storage.QueueName]*queue)
+	}
+	r.queues[name] = q
+	return q, nil
+}
+
+// counted finds a queue and reads its counters.
+func (r *reader) counted(name storage.QueueName) (*queue, error) {
+	q, err := r.queue(name)
+	if err != nil || q.loaded || q.number == 0 {
+		return q, err
+	}
+	key := appendNumber(r.key[:0], q.number)
+	rec := r.bucket(inCounters).Get(key)
+	if rec == nil {
+		return nil, &storage.CorruptError{Queue: name, Record: "counters", Err: errMissing}
+	}
+	if q.next, q.counts, err = decodeCounters(key, rec); err != nil {
+		return nil, &storage.CorruptError{Queue: name, Record: "counters", Err: err}
+	}
+	q.loaded = true
+	return q, nil
+}
+
+func (r *reader) Queue(name storage.QueueName) (rec *storage.Queue, err error) {
+	defer r.guard(&err)
+	q, err := r.queue(name)
+	if err != nil {
+		return nil, err
+	}
+	if q.number == 0 {
+		return nil, storage.ErrNotFound
+	}
+	if rec, err = decodeQueue(name, q.key, q.rec); err != nil {
+		return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
+	}
+	return rec, nil
+}
+
+func (r *reader) NextPosition(name storage.QueueName) (n uint64, err error) {
+	defer r.guard(&err)
+	q, err := r.counted(name)
+	if err != nil {
+		return 0, err
+	}
+	return q.next, nil
+}
+
+func (r *reader) Counts(name storage.QueueName) (c storage.Counts, err error) {
+	defer r.guard(&err)
+	q, err := r.counted(name)
+	if err != nil {
+		return storage.Counts{}, err
+	}
+	return q.counts, nil
+}
+
+func (r *reader) Queues(after storage.QueueName, max int) (queues []*storage.Queue, err error) {
+	defer r.guard(&err)
+	start := appendQueueKey(nil, after)
+	c := r.bucket(inQueues).Cursor()
+	for k, v := c.Seek(start); k != nil && len(queues) < max; k, v = c.Next() {
+		if bytes.Equal(k, start) {
+			continue
+		}
+		q, err := decodeQueue(queueName(k), k, v)
+		if err != nil {
+			continue // damaged: passed over, and reported by Check
+		}
+		queues = append(queues, q)
+	}
+	return queues, nil
+}
+
+func queueName(key []byte) storage.QueueName {
+	account, name, _ := bytes.Cut(key, []byte{0})
+	return storage.QueueName{Account: string(account), Name: string(name)}
+}

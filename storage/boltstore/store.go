@@ -1,0 +1,218 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A Store keeps jobs in a bbolt file. It is made by Open or Wrap, and safe for concurrent use.
+type Store struct {
+	db     *bbolt.DB
+	owned  bool // opened by us: ours to close
+	opts   Options
+	clock  clock
+	opened time.Time
+
+	mu      sync.Mutex // guards the next four
+	closed  bool
+	idle    bool    // the committer waits for wake
+	pending []*call // waits for the committer
+	views   sync.WaitGroup
+
+	waiting   atomic.Int64  // length of pending
+	wake      chan struct{} // has room for one
+	stopped   chan struct{} // closed when the committer has ended
+	closeOnce sync.Once
+
+	committing sync.Mutex    // held while a commit is under way
+	durable    atomic.Uint64 // the last commit known to be on disk
+	failed     atomic.Bool   // an outcome is unknown
+	fullUntil  atomic.Int64  // time since opened until which the file is not to grow
+
+	commits, updates atomic.Uint64
+	written          atomic.Int64
+	slab             []byte // the committer's, empty between commits
+}
+
+var (
+	_ storage.Store   = (*Store)(nil)
+	_ storage.Checker = (*Store)(nil)
+)
+
+// Stats count what a store has done since it was opened.
+type Stats struct {
+	Commits uint64 // write transactions of bbolt, two syncs each
+	Updates uint64 // transactions that ran, those that failed or wrote nothing included
+	Written int64  // bytes of pages written by those commits
+}
+
+// Stats returns what the store has done.
+func (s *Store) Stats() Stats {
+	return Stats{Commits: s.commits.Load(), Updates: s.updates.Load(), Written: s.written.Load()}
+}
+
+func newStore(db *bbolt.DB, owned bool, o Options) (*Store, error) {
+	s := &Store{db: db, owned: owned, opts: o, opened: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	var m meta
+	err := guarded(func() error {
+		return db.View(func(btx *bbolt.Tx) (err error) {
+			m, err = readMeta(btx)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.clock = newClock(o, m.time)
+	s.durable.Store(m.commits)
+	go s.commitLoop()
+	return s, nil
+}
+
+// View runs fn on one consistent snapshot, in the caller's goroutine.
+func (s *Store) View(ctx context.Context, _ storage.Reads, fn func(storage.Reader) error) error {
+	return s.view(ctx, func(r *reader) error { return fn(r) })
+}
+
+func (s *Store) view(ctx context.Context, fn func(*reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return storage.ErrClosed
+	}
+	s.views.Add(1)
+	s.mu.Unlock()
+	defer s.views.Done()
+	if s.failed.Load() {
+		return storage.ErrFailed
+	}
+	commit, err := s.read(fn)
+	// What was read may be a commit whose last sync is under way. This waits outside the transaction, which that commit may be waiting for.
+	if commit > s.durable.Load() {
+		if err := s.awaitDurable(commit); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// read runs fn on a snapshot and returns the commit that it is of.
+func (s *Store) read(fn func(*reader) error) (commit uint64, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var btx *bbolt.Tx
+	var r reader
+	err = guarded(func() (err error) {
+		if btx, err = s.db.Begin(false); err != nil {
+			return fmt.Errorf("boltstore: %w", err)
+		}
+		return r.begin(btx, s.clock.now())
+	})
+	if btx != nil {
+		defer btx.Rollback()
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer r.end()
+	return r.meta.commits, fn(&r)
+}
+
+// awaitDurable returns when a commit that has been read is on disk.
+func (s *Store) awaitDurable(commit uint64) error {
+	s.committing.Lock()
+	s.committing.Unlock() //nolint:staticcheck // a barrier
+	if s.durable.Load() >= commit {
+		return nil
+	}
+	if s.failed.Load() {
+		return storage.ErrFailed
+	}
+	// It is the commit of a user's own transaction, before its OnCommit. Once its writer lock is free it has written all.
+	btx, err := s.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("boltstore: %w", err)
+	}
+	btx.Rollback()
+	if s.durable.Load() >= commit {
+		return nil
+	}
+	if err := s.db.Sync(); err != nil {
+		s.fail(err)
+		return storage.ErrFailed
+	}
+	s.raiseDurable(commit)
+	return nil
+}
+
+func (s *Store) raiseDurable(commit uint64) {
+	for {
+		now := s.durable.Load()
+		if now >= commit || s.durable.CompareAndSwap(now, commit) {
+			return
+		}
+	}
+}
+
+// fail makes the store refuse all further work.
+func (s *Store) fail(err error) {
+	if !s.failed.Swap(true) {
+		s.opts.Logger.Error("commit failed with an unknown outcome: the store refuses work until it is opened again", "err", err)
+	}
+}
+
+// Close waits for the transactions under way, and closes the file unless it is the user's (see Wrap).
+func (s *Store) Close() error {
+	var err error
+	s.closeOnce.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Store) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.wakeLocked()
+	s.mu.Unlock()
+	<-s.stopped
+	s.views.Wait()
+	if !s.owned {
+		return nil
+	}
+	var err error
+	if s.commits.Load() > 0 && !s.failed.Load() {
+		// With the list of free pages on disk the next Open need not scan the file.
+		err = guarded(func() error {
+			s.db.NoFreelistSync = false
+			return s.db.Update(func(*bbolt.Tx) error { return nil })
+		})
+		if isFull(err) {
+			err = nil // the next Open scans
+		}
+	}
+	if err := errors.Join(err, s.db.Close()); err != nil {
+		return fmt.Errorf("boltstore: close: %w", err)
+	}
+	return nil
+}
+
+// guarded runs fn and turns a fault in the mapped file, or a panic of bbolt over a damaged page, into an error.
+func guarded(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = damagedPage(p)
+		}
+	}()
+	return fn()
+}

@@ -1,0 +1,113 @@
+package boltstore
+
+import (
+	"github.com/pollackq/pollack/storage"
+)
+
+func (t *txn) PutQueue(rec *storage.Queue) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	q, err := t.queue(rec.QueueName)
+	if err != nil {
+		return err
+	}
+	number := q.number
+	if number == 0 {
+		if !t.room.take(queueLen(rec)) {
+			return storage.ErrFull
+		}
+		t.grew = true
+		t.meta.queues++
+		number = t.meta.queues
+	} else if _, err := decodeQueue(q.name, q.key, q.rec); err != nil {
+		return &storage.CorruptError{Queue: q.name, Record: "queue", Err: err}
+	}
+	t.change(q)
+	if q.number == 0 {
+		q.counters, q.loaded = counters{number: number}, true
+	}
+	b := appendQueue(make([]byte, 0, queueLen(rec)), q.key, number, rec)
+	old := q.rec
+	q.rec = b
+	return t.put(inQueues, q.key, b, old)
+}
+
+func (t *txn) DeleteQueue(name storage.QueueName) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	q, err := t.counted(name)
+	if err != nil {
+		return err
+	}
+	if q.number == 0 {
+		return storage.ErrNotFound
+	}
+	if q.counts.Total() > 0 {
+		return storage.ErrInUse
+	}
+	t.change(q)
+	if err := t.delete(inQueues, q.key, q.rec); err != nil {
+		return err
+	}
+	key := appendNumber(nil, q.number)
+	if old := t.bucket(inCounters).Get(key); old != nil {
+		if err := t.delete(inCounters, key, old); err != nil {
+			return err
+		}
+	}
+	q.counters, q.rec, q.loaded = counters{}, nil, false
+	return nil
+}
+
+func (t *txn) PutChunk(blob storage.ID, n uint32, p []byte) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	if len(p) > storage.ChunkSize {
+		return storage.ErrTooLarge
+	}
+	b := t.bucket(inBlobs)
+	key := t.arena.took(appendChunkKey(t.arena.next(chunkLen), blob, n))
+	old := b.Get(key)
+	if old == nil && n > 0 && b.Get(appendChunkKey(t.key[:0], blob, n-1)) == nil {
+		return storage.ErrNotFound
+	}
+	if !t.room.take(len(p) + 64) {
+		return storage.ErrFull
+	}
+	t.grew = true
+	if err := t.putValue(inBlobs, key, p, old); err != nil {
+		if t.lost != nil {
+			return err
+		}
+		return corrupt(blob, "chunk", err)
+	}
+	return nil
+}
+
+func (t *txn) DeleteBlob(blob storage.ID) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	type record struct{ key, rec []byte }
+	var records []record
+	drops := len(t.drops)
+	if err := each(t.bucket(inBlobs), blob[:], func(k, v []byte) error {
+		if err := t.dropLarge(k, v); err != nil {
+			return corrupt(blob, "chunk", err)
+		}
+		records = append(records, record{t.keep(k), v})
+		return nil
+	}); err != nil {
+		t.drops = t.drops[:drops]
+		return err
+	}
+	for _, r := range records {
+		if err := t.delete(inBlobs, r.key, r.rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
