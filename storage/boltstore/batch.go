@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -100,13 +101,13 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 	t.end()
 	s.committing.Lock()
 	defer s.committing.Unlock()
-	pages := btx.Stats()
 	err = guarded(btx.Commit)
 	if err == nil {
 		s.slab = t.arena.free[:0]
 		s.raiseDurable(commit)
 		s.commits.Add(1)
-		_ = pages
+		stats := btx.Stats()
+		s.written.Add(stats.GetPageAlloc())
 		return nil, false
 	}
 	if s.certainlyFull(err, btx, before) {
@@ -139,15 +140,16 @@ func (s *Store) certainlyFull(err error, btx *bbolt.Tx, before uint64) bool {
 	}); err != nil || now != before {
 		return false
 	}
-	if s.fullUntil.Swap(int64(time.Since(s.opened)+fullFor)) == 0 {
-		s.opts.Logger.Warn("store is full", "err", err)
+	if !errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		s.fullUntil.Store(int64(time.Since(s.opened) + fullFor))
 	}
+	s.opts.Logger.Warn("a commit did not fit and had no effect", "err", err)
 	return true
 }
 
 // rollback ends a transaction that was not committed, even one that panicked on its way.
 func (s *Store) rollback(btx *bbolt.Tx) {
-	if err := guarded(btx.Rollback); err != nil && !errors.Is(err, bbolt.ErrTxClosed) {
+	if err := guarded(btx.Rollback); err != nil && !errors.Is(err, bolterrors.ErrTxClosed) {
 		s.fail(err)
 	}
 }

@@ -118,7 +118,7 @@ func (r *reader) Jobs(name storage.QueueName, state storage.State, after storage
 	seen, last := 0, after
 	c := r.bucket(inData).Cursor()
 	for k, _ := c.Seek(appendDataKey(nil, q.number, after, math.MaxUint8)); k != nil && bytes.HasPrefix(k, prefix); {
-		id := storage.ID(k[numberLen:numberLen+idLen])
+		id := storage.ID(k[numberLen : numberLen+idLen])
 		if len(jobs) == max || seen >= scan && seen >= max {
 			return jobs, last, nil
 		}
