@@ -213,8 +213,12 @@ func readJob(r storage.Reader, j *storage.Job) (*jobContents, error) {
 
 // listJobs lists all jobs of a queue, page by page.
 func listJobs(r storage.Reader, q storage.QueueName, state storage.State, page int) ([]*storage.Job, error) {
+	return listJobsAfter(r, q, state, storage.ID{}, page)
+}
+
+// listJobsAfter is listJobs from after the given id.
+func listJobsAfter(r storage.Reader, q storage.QueueName, state storage.State, after storage.ID, page int) ([]*storage.Job, error) {
 	var all []*storage.Job
-	var after storage.ID
 	for {
 		jobs, next, err := r.Jobs(q, state, after, page)
 		if err != nil {
