@@ -106,10 +106,11 @@ func catch(err *error) {
 	}
 }
 
-// update runs fn in an Update that must succeed.
+// update runs fn in an Update that must succeed. Where fn runs again it makes jobs of the same ids again. It is for one goroutine at a time; try is for many.
 func (e *env) update(fn func(tx tx)) {
 	e.Helper()
-	if err := e.try(context.Background(), func(tx tx) error { fn(tx); return nil }); err != nil {
+	first := e.ids
+	if err := e.try(context.Background(), func(tx tx) error { e.ids = first; fn(tx); return nil }); err != nil {
 		e.Fatalf("Update: %v", err)
 	}
 }

@@ -287,6 +287,7 @@ var jobLaws = []law{
 		jobs := make([]*storage.Job, len(priorities))
 		var want []storage.ID
 		e.update(func(tx tx) {
+			want = nil
 			tx.put(q1)
 			for i, p := range priorities {
 				jobs[i] = tx.add(e.job(q1, priority(p)), "")

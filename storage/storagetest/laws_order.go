@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pollackq/pollack/storage"
@@ -32,6 +33,7 @@ var orderLaws = []law{
 	{name: "law 18: a job that comes back stands at its old place", run: func(e *env) {
 		var jobs []*storage.Job
 		e.update(func(tx tx) {
+			jobs = nil
 			tx.put(q1)
 			for range 8 {
 				jobs = append(jobs, tx.add(e.job(q1), ""))
@@ -146,6 +148,7 @@ var orderLaws = []law{
 		other := queue("acme", "mail2")
 		var all, running []storage.ID
 		e.update(func(tx tx) {
+			all, running = nil, nil
 			tx.put(q1)
 			tx.put(other)
 			jobs := make([]*storage.Job, 100)
@@ -229,16 +232,17 @@ var pageLaws = []law{
 		})
 		// From the middle, from the front, and what is left from the back.
 		for len(all) > 0 {
+			n := min(len(all), 500)
+			from := (len(all) - n) / 2
+			if len(all) <= 1000 {
+				from = 0
+			}
 			e.update(func(tx tx) {
-				for range min(len(all), 500) {
-					i := len(all) / 2
-					if len(all) <= 1000 {
-						i = 0
-					}
-					tx.delete(tx.job(all[i]))
-					all = append(all[:i], all[i+1:]...)
+				for _, id := range all[from : from+n] {
+					tx.delete(tx.job(id))
 				}
 			})
+			all = slices.Delete(all, from, from+n)
 			e.state()
 		}
 		e.view(func(r reader) {
