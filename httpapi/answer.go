@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// answer writes v as JSON. An error means that nothing has been written.
+func (c *call) answer(status int, v any) error {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	c.write(status, p)
+	return nil
+}
+
+// answerJob writes a job as the user shapes it.
+func (c *call) answerJob(status int, j *jobqueue.Job) error {
+	v, err := c.shape(j)
+	if err != nil {
+		return err
+	}
+	return c.answer(status, v)
+}
+
+// shape returns what stands for a job in an answer.
+func (c *call) shape(j *jobqueue.Job) (any, error) {
+	if c.h.opts.ShapeJob != nil {
+		return c.h.opts.ShapeJob(c.r, j)
+	}
+	p, err := json.Marshal(j)
+	if err != nil || c.h.opts.IDPrefix == "" {
+		return json.RawMessage(p), err
+	}
+	id := j.ID.String()
+	return json.RawMessage(bytes.Replace(p, []byte(`"id":"`+id), []byte(`"id":"`+c.h.opts.IDPrefix+id), 1)), nil
+}
+
+// write writes an answer and tells whether the connection took it, as far as can be known.
+func (c *call) write(status int, p []byte) error {
+	c.ctl.SetWriteDeadline(c.until(time.Now(), int64(len(p)))) // where that is not supported the server's WriteTimeout holds
+	if err := writeBody(c.w, status, p); err != nil {
+		return err
+	}
+	if err := c.ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+func writeBody(w http.ResponseWriter, status int, p []byte) error {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-store")
+	}
+	header.Set("Content-Length", strconv.Itoa(len(p)))
+	w.WriteHeader(status)
+	_, err := w.Write(p)
+	return err
+}
+
+// location returns the URL of a job's status.
+func (c *call) location(j *jobqueue.Job) string {
+	if c.h.opts.JobURL != nil {
+		return c.h.opts.JobURL(c.r, j)
+	}
+	return c.h.opts.BaseURL + c.h.opts.Prefix + "/v1/jobs/" + c.h.opts.IDPrefix + j.ID.String()
+}
+
+// withMembers returns a JSON object with more members. Both are objects.
+func withMembers(object, more []byte) ([]byte, error) {
+	object, more = bytes.TrimSpace(object), bytes.TrimSpace(more)
+	if len(object) < 2 || object[0] != '{' {
+		return nil, errors.New("httpapi: ShapeJob must return a JSON object, so that a poll can add the lease to it")
+	}
+	if len(object) == 2 {
+		return more, nil
+	}
+	out := make([]byte, 0, len(object)+len(more))
+	out = append(out, object[:len(object)-1]...)
+	out = append(out, ',')
+	return append(out, more[1:]...), nil
+}
+
+// answerWith writes a job in its own form, with more members.
+func (c *call) answerWith(j *jobqueue.Job, more any) error {
+	v, err := c.shape(j)
+	if err != nil {
+		return err
+	}
+	object, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	members, err := json.Marshal(more)
+	if err != nil {
+		return err
+	}
+	if object, err = withMembers(object, members); err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, json.RawMessage(object))
+}

@@ -1,0 +1,104 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// rate is the least that a client must manage once its patience is used up, in bytes per second.
+const rate = 16 << 10
+
+// until returns the time by which n bytes must have gone over the wire.
+func (c *call) until(start time.Time, n int64) time.Time {
+	return start.Add(c.h.opts.Patience + time.Duration(n/rate)*time.Second)
+}
+
+// A body reads the request's body within bounds of size and time. It remembers what went wrong, for whoever gets the error of something that read it.
+type body struct {
+	c     *call
+	r     io.Reader
+	paced bool // the time is ours to bound
+	start time.Time
+	n     int64
+	err   error
+}
+
+func (c *call) body(limit int64) *body {
+	b := &body{c: c, r: http.MaxBytesReader(c.w, c.r.Body, limit), start: time.Now()}
+	srv, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server)
+	b.paced = !ok || srv.ReadTimeout <= 0
+	return b
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.paced {
+		b.c.ctl.SetReadDeadline(b.c.until(b.start, b.n)) // where that is not supported the server's own timeouts have to do
+	}
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	if err != nil {
+		b.err = err
+		b.c.ctl.SetReadDeadline(time.Time{}) // one that passed later would end the request's context
+	}
+	return n, err
+}
+
+// problem returns what a failure of reading is to the client, nil if there was none.
+func (b *body) problem() error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case b.err == nil || b.err == io.EOF:
+		return nil
+	case errors.As(b.err, &tooLarge):
+		return errBodyTooLarge
+	case errors.Is(b.err, os.ErrDeadlineExceeded):
+		return errBodyTooSlow
+	default:
+		return errBodyCut
+	}
+}
+
+// finish reads the rest of the body and throws it away: only after its end does net/http notice that a client has gone.
+func (c *call) finish() error {
+	b := c.body(c.h.opts.MaxBody)
+	io.Copy(io.Discard, b)
+	return b.problem()
+}
+
+// decode reads a JSON object of at most MaxBody bytes into v. Unknown fields are ignored. An empty body is an empty object.
+func (c *call) decode(v any) error {
+	if c.r.ContentLength > c.h.opts.MaxBody {
+		return errBodyTooLarge
+	}
+	b := c.body(c.h.opts.MaxBody)
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(b); err != nil {
+		return b.problem()
+	}
+	p := bytes.TrimLeft(text.Bytes(), " \t\r\n")
+	if len(p) == 0 {
+		return nil
+	}
+	if p[0] != '{' {
+		return invalid("the body is not a JSON object")
+	}
+	err := json.Unmarshal(p, v)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &kind) && kind.Field != "":
+		return invalid(kind.Field + ": cannot be a " + kind.Value)
+	default:
+		return invalid("the body is not valid JSON: " + err.Error())
+	}
+}

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// A Handler serves a broker over HTTP. Its methods are the endpoints, each an http.HandlerFunc for those who lay out paths of their own: they read the path values
+// "queue" and "id" (see http.Request.PathValue). It is safe for concurrent use.
+type Handler struct {
+	broker *jobqueue.Broker
+	opts   Options
+	mux    *http.ServeMux
+	parked *parked
+	api    []byte // the OpenAPI document
+
+	drained context.Context // ends with Drain
+	drain   context.CancelFunc
+}
+
+// New returns a Handler for a broker, one that is not narrowed to an account. It refuses options that have neither Authenticate nor AllowAnonymous.
+func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if _, scoped := broker.Account(); scoped {
+		return nil, errors.New("httpapi: the broker is narrowed to an account; which one is to be served is up to Authenticate")
+	}
+	h := &Handler{
+		broker: broker,
+		opts:   opts,
+		parked: newParked(opts.MaxPolls, opts.MaxPollsPerAccount),
+		api:    openAPIFor(opts.BaseURL + opts.Prefix),
+	}
+	h.drained, h.drain = context.WithCancel(context.Background())
+	h.mux = h.routes()
+	return h, nil
+}
+
+// Drain ends all waiting: parked polls are answered 204, requests that wait for a job with where it stands, and new polls are refused with 503. Everything else goes
+// on. It returns at once and is meant for http.Server.RegisterOnShutdown: a server that shuts down waits for its requests, and does not end them.
+func (h *Handler) Drain() { h.drain() }
+
+// ServeHTTP serves the routes of the package documentation, with or without Options.Prefix before them.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := r.URL.EscapedPath()
+	if rest, ok := strings.CutPrefix(p, h.opts.Prefix); ok && strings.HasPrefix(rest, "/v1/") {
+		p = rest
+	}
+	plain, err := url.PathUnescape(p)
+	if err != nil || !strings.HasPrefix(p, "/") || path.Clean(p) != p { // the mux would redirect, without the prefix
+		h.unknownPath(w, r)
+		return
+	}
+	inner := new(http.Request)
+	*inner = *r
+	inner.URL = new(url.URL)
+	*inner.URL = *r.URL
+	inner.URL.Path, inner.URL.RawPath = plain, p
+	h.mux.ServeHTTP(w, inner)
+}
+
+// Func returns a handler for an endpoint of the user's own beside those of this package: fn is called with the broker narrowed to whom Authenticate
+// found (see jobqueue.Broker.Account), and an error it returns before it has written anything is answered like those of the endpoints here.
+func (h *Handler) Func(fn func(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		h.handle(w, r, func(c *call) error { return fn(c.w, c.r, c.broker) })
+	}
+}
+
+// A call is one request of somebody who has been authenticated.
+type call struct {
+	h       *Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	ctl     *http.ResponseController
+	account string
+	broker  *jobqueue.Broker // as the account sees it
+}
+
+// handle authenticates the caller and answers the error of fn, which has then written nothing.
+func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
+	guard(w, r)
+	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
+	var err error
+	if h.opts.Authenticate != nil {
+		c.account, err = h.authenticate(r)
+		if c.account != "" {
+			c.broker = h.broker.In(c.account)
+		}
+	}
+	if err == nil {
+		err = fn(c)
+	}
+	if err != nil && !c.gone() {
+		h.refuse(w, r, err)
+	}
+}
+
+// guard closes the connection after a chunked HTTP/1 request: net/http accepts one that has a Content-Length too and hides that it
+// had, and what a proxy in front took for the end of it may be another's request.
+func guard(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// gone reports whether the client has gone. A deadline set by middleware is no sign of that.
+func (c *call) gone() bool { return errors.Is(c.r.Context().Err(), context.Canceled) }
+
+// aftermath is how long what must be done after a client has gone may take.
+const aftermath = 10 * time.Second
+
+// afterwards returns a context for that.
+func (c *call) afterwards() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(c.r.Context()), aftermath)
+}

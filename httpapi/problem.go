@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// A Problem is a refusal as clients get it: an RFC 9457 problem of type about:blank. It is an error too: hooks (Authenticate, Authorize, the shapes, and the broker's
+// Admit) return one to say what is to be answered.
+type Problem struct {
+	Status int    `json:"status"`           // of the answer
+	Title  string `json:"title"`            // of the status; set where it is empty
+	Code   string `json:"code"`             // for programs: one of the table, or the hook's own
+	Detail string `json:"detail,omitempty"` // for people
+	Reason string `json:"reason,omitempty"` // of lease_lost
+
+	Header http.Header `json:"-"` // sent with it
+}
+
+func (p *Problem) Error() string {
+	if p.Detail == "" {
+		return p.Code
+	}
+	return p.Code + ": " + p.Detail
+}
+
+// Refusals that are not jobqueue's.
+var (
+	errUnknownPath  = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is nothing at this path"}
+	errForbidden    = &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this caller may not do that"}
+	errTooMany      = &Problem{Status: http.StatusTooManyRequests, Code: "too_many_polls", Detail: "too many requests are waiting already"}
+	errBodyTooLarge = &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body is too large"}
+	errBodyTooSlow  = &Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
+	errBodyCut      = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
+	errRange        = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
+	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
+)
+
+// problems is what each error of jobqueue is to a client. Details say nothing of others' jobs: one that is somebody else's and one that never was are told alike.
+var problems = []struct {
+	err     error
+	problem Problem
+}{
+	{jobqueue.ErrInvalid, Problem{Status: 400, Code: "invalid_request"}},
+	{jobqueue.ErrRefused, Problem{Status: 403, Code: "refused", Detail: "the job was refused"}},
+	{jobqueue.ErrNotFound, Problem{Status: 404, Code: "not_found", Detail: "there is no such thing"}},
+	{jobqueue.ErrLeaseLost, Problem{Status: 409, Code: "lease_lost", Detail: "the lease token is no longer good for this"}},
+	{jobqueue.ErrNotDelivered, Problem{Status: 409, Code: "not_delivered", Detail: "the job has not been delivered"}},
+	{jobqueue.ErrQueueClosed, Problem{Status: 409, Code: "queue_closed", Detail: "the queue takes no more jobs"}},
+	{jobqueue.ErrWrongState, Problem{Status: 409, Code: "wrong_state", Detail: "that is not possible in the state it is in"}},
+	{jobqueue.ErrGone, Problem{Status: 410, Code: "job_gone", Detail: "the job is no longer kept"}},
+	{jobqueue.ErrPayloadGone, Problem{Status: 410, Code: "payload_gone", Detail: "the payload is no longer kept"}},
+	{jobqueue.ErrDone, Problem{Status: 410, Code: "queue_done", Detail: "the queue is closed and all its jobs have ended"}},
+	{jobqueue.ErrTooLarge, Problem{Status: 413, Code: "too_large", Detail: "it is larger than allowed"}},
+	{jobqueue.ErrKeyReused, Problem{Status: 422, Code: "idempotency_key_reused", Detail: "the key was used for another request"}},
+	{jobqueue.ErrBacklogFull, Problem{Status: 429, Code: "backlog_full", Detail: "as many jobs wait as the queue allows"}},
+	{jobqueue.ErrShutdown, Problem{Status: 503, Code: "shutting_down", Detail: "the server is shutting down"}},
+	{jobqueue.ErrOutcomeUnknown, Problem{Status: 503, Code: "outcome_unknown", Detail: "it may or may not have happened: ask again with the same key or token"}},
+	{jobqueue.ErrStoreFull, Problem{Status: 507, Code: "store_full", Detail: "the store has no room for more"}},
+	{jobqueue.ErrStoreFailed, Problem{Status: 503, Code: "store_failed", Detail: "the store failed"}},
+	{jobqueue.ErrBusy, Problem{Status: 503, Code: "busy", Detail: "the store is busy"}},
+	{jobqueue.ErrCorrupt, Problem{Status: 500, Code: "corrupt", Detail: "the record is damaged"}},
+	{context.DeadlineExceeded, Problem{Status: 503, Code: "busy", Detail: "it took too long"}},
+}
+
+func invalid(detail string) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: detail}
+}
+
+// problemOf returns a copy of the problem that an error is to a client.
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		out := *p
+		return &out
+	}
+	for i := range problems {
+		if !errors.Is(err, problems[i].err) {
+			continue
+		}
+		out := problems[i].problem
+		var lost *jobqueue.LeaseLostError
+		var bad *jobqueue.InvalidError
+		switch {
+		case errors.As(err, &lost):
+			out.Reason = string(lost.Reason)
+		case errors.As(err, &bad):
+			out.Detail = bad.Field + ": " + bad.Problem
+		}
+		return &out
+	}
+	out := *errInternal
+	return &out
+}
+
+// refuse answers an error.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status < 400 || p.Status > 599 {
+		p.Status = http.StatusInternalServerError
+	}
+	if p.Title == "" {
+		p.Title = http.StatusText(p.Status)
+	}
+	if p.Status >= 500 && p.Code != "shutting_down" {
+		h.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "code", p.Code, "error", err)
+	}
+	for k, v := range p.Header {
+		w.Header()[http.CanonicalHeaderKey(k)] = v
+	}
+	if (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable) && w.Header().Get("Retry-After") == "" {
+		h.retryAfter(w)
+	}
+	if h.opts.WriteError != nil {
+		h.opts.WriteError(w, r, p)
+		return
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // it is made of strings
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	writeBody(w, p.Status, body)
+}
+
+func (h *Handler) unknownPath(w http.ResponseWriter, r *http.Request) {
+	guard(w, r)
+	h.refuse(w, r, errUnknownPath)
+}
+
+func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request, allowed string) {
+	guard(w, r)
+	h.refuse(w, r, &Problem{
+		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: "allowed here: " + allowed, Header: http.Header{"Allow": {allowed}},
+	})
+}
+
+// retryAfter says when it is worth asking again.
+func (h *Handler) retryAfter(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(float64(h.opts.RetryAfter)/float64(time.Second))), 10))
+}

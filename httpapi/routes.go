@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A route is one line of the table below. OpenAPI operations have the same paths, methods and names.
+type route struct {
+	methods string // separated by spaces
+	path    string
+	name    string // of the operation in the OpenAPI document
+	serve   func(h *Handler, w http.ResponseWriter, r *http.Request)
+}
+
+var table = []route{
+	{"POST", "/v1/queues/{queue}/jobs", "submit", (*Handler).Submit},
+	{"GET POST", "/v1/queues/{queue}/poll", "poll", (*Handler).Poll},
+	{"GET HEAD", "/v1/jobs/{id}", "status", (*Handler).Status},
+	{"GET HEAD", "/v1/jobs/{id}/payload", "payload", (*Handler).Payload},
+	{"GET HEAD", "/v1/jobs/{id}/result", "result", (*Handler).Result},
+	{"POST", "/v1/jobs/{id}/ack", "ack", (*Handler).Ack},
+	{"POST", "/v1/jobs/{id}/complete", "complete", (*Handler).Complete},
+	{"POST", "/v1/jobs/{id}/fail", "fail", (*Handler).Fail},
+	{"POST", "/v1/jobs/{id}/release", "release", (*Handler).Release},
+	{"POST", "/v1/jobs/{id}/extend", "extend", (*Handler).Extend},
+	{"POST", "/v1/jobs/{id}/progress", "progress", (*Handler).Progress},
+	{"POST", "/v1/jobs/{id}/cancel", "cancel", (*Handler).Cancel},
+	{"POST", "/v1/jobs/{id}/redrive", "redrive", (*Handler).Redrive},
+	{"POST", "/v1/acks", "ackMany", (*Handler).AckMany},
+	{"GET HEAD", "/v1/queues", "queues", (*Handler).Queues},
+	{"GET HEAD", "/v1/queues/{queue}", "queue", (*Handler).Queue},
+	{"PUT", "/v1/queues/{queue}", "putQueue", (*Handler).PutQueue},
+	{"DELETE", "/v1/queues/{queue}", "deleteQueue", (*Handler).DeleteQueue},
+	{"GET HEAD", "/v1/queues/{queue}/jobs", "queueJobs", (*Handler).QueueJobs},
+	{"POST", "/v1/queues/{queue}/close", "closeQueue", (*Handler).CloseQueue},
+	{"POST", "/v1/queues/{queue}/purge", "purge", (*Handler).Purge},
+	{"GET HEAD", "/v1/openapi.json", "openAPI", (*Handler).OpenAPI},
+}
+
+// routes returns a mux for the table. It has no methods in its patterns, since its own answer to a wrong one is not a problem.
+func (h *Handler) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	byPath := make(map[string]map[string]route)
+	for _, t := range table {
+		if byPath[t.path] == nil {
+			byPath[t.path] = make(map[string]route)
+		}
+		for m := range strings.FieldsSeq(t.methods) {
+			byPath[t.path][m] = t
+		}
+	}
+	for path, methods := range byPath {
+		var allowed []string
+		for m := range methods {
+			allowed = append(allowed, m)
+		}
+		slices.Sort(allowed)
+		allow := strings.Join(allowed, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if t, ok := methods[r.Method]; ok {
+				t.serve(h, w, r)
+				return
+			}
+			h.wrongMethod(w, r, allow)
+		})
+	}
+	mux.HandleFunc("/", h.unknownPath)
+	return mux
+}
