@@ -14,6 +14,7 @@ type Settings struct {
 	Lease         time.Duration // how long a consumer may hold a job
 	MaxDeliveries int           // how often a job is delivered before it fails
 	Retention     time.Duration // how long an ended job is kept
+	Tombstone     time.Duration // how long its name is remembered after that
 	Backlog       int           // how many jobs may wait
 	Tags          map[string]string
 	Status        string // a free word
@@ -29,7 +30,7 @@ type Counts struct {
 	Canceled  int `json:"canceled"`
 }
 
-// A Queue is what the server knows of a queue at one moment.
+// A Queue is what the server knows of a queue at one moment. Its Settings are those that hold, defaults included.
 type Queue struct {
 	Name string
 	Settings
@@ -46,6 +47,7 @@ type wireQueue struct {
 	Lease         *float64          `json:"lease_seconds"`
 	MaxDeliveries *int              `json:"max_deliveries"`
 	Retention     *float64          `json:"retention_seconds"`
+	Tombstone     *float64          `json:"tombstone_seconds"`
 	Backlog       *int              `json:"backlog"`
 	Tags          map[string]string `json:"tags"`
 	Status        string            `json:"status"`
@@ -59,7 +61,7 @@ func (w *wireQueue) queue() *Queue {
 	return &Queue{
 		Name: w.Name, Closed: w.Closed, Counts: w.Counts, Oldest: ofSeconds(&w.Oldest), Next: w.Next,
 		Settings: Settings{
-			Lease: ofSeconds(w.Lease), MaxDeliveries: ofNumber(w.MaxDeliveries), Retention: ofSeconds(w.Retention), Backlog: ofNumber(w.Backlog),
+			Lease: ofSeconds(w.Lease), MaxDeliveries: ofNumber(w.MaxDeliveries), Retention: ofSeconds(w.Retention), Tombstone: ofSeconds(w.Tombstone), Backlog: ofNumber(w.Backlog),
 			Tags: w.Tags, Status: w.Status,
 		},
 	}
@@ -83,7 +85,7 @@ func ofNumber(n *int) int {
 func (c *Client) Configure(ctx context.Context, queue string, s Settings) (*Queue, error) {
 	l := call{method: http.MethodPut, path: queuePath(queue)}
 	fields := map[string]any{}
-	for k, v := range map[string]time.Duration{"lease_seconds": s.Lease, "retention_seconds": s.Retention} {
+	for k, v := range map[string]time.Duration{"lease_seconds": s.Lease, "retention_seconds": s.Retention, "tombstone_seconds": s.Tombstone} {
 		switch {
 		case v < 0:
 			fields[k] = -1

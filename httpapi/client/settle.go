@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -22,9 +24,26 @@ func (c *Client) Ack(ctx context.Context, id, token string) (Outcome, error) {
 	return c.end(ctx, id, "ack", token, nil)
 }
 
-// Complete says that a job is done, with a JSON result: anything that encoding/json takes. Repeating it with the same token is no error.
+// Complete says that a job is done, with a JSON result: anything that encoding/json takes. Repeating it with the same token is no error. A
+// result that is large, or no JSON, is for CompleteWith.
 func (c *Client) Complete(ctx context.Context, id, token string, result any) (Outcome, error) {
 	return c.end(ctx, id, "complete", token, map[string]any{"result": result})
+}
+
+// A NewResult is a result to be streamed, of any type.
+type NewResult struct {
+	Data        []byte    // the result
+	Body        io.Reader // the result instead, streamed; as NewJob.Body
+	ContentType string    // "application/octet-stream" by default
+}
+
+// CompleteWith says that a job is done, with a result of any type and size. Repeating it with the same token is no error.
+func (c *Client) CompleteWith(ctx context.Context, id, token string, r NewResult) (Outcome, error) {
+	l := call{method: http.MethodPost, path: jobPath(id) + "/complete", header: http.Header{}, query: url.Values{}}
+	if err := l.raw(r.Data, r.Body, r.ContentType); err != nil {
+		return "", err
+	}
+	return c.ended(ctx, l, token)
 }
 
 // Fail says that a job cannot be done, now or later. Repeating it with the same token is no error.
@@ -71,35 +90,45 @@ func (c *Client) Redrive(ctx context.Context, id string) (*Job, error) {
 	return c.change(ctx, id, "redrive", "", nil)
 }
 
-// end is settle for the calls that end the job. A server may answer them without a body.
+// end makes a call that ends a job.
 func (c *Client) end(ctx context.Context, id, verb, token string, fields map[string]any) (Outcome, error) {
-	out := struct{ Outcome Outcome }{Acked}
-	if err := c.settle(ctx, id, verb, token, fields, &out); err != nil {
+	l, err := jobCall(id, verb, fields)
+	if err != nil {
+		return "", err
+	}
+	return c.ended(ctx, l, token)
+}
+
+func (c *Client) ended(ctx context.Context, l call, token string) (Outcome, error) {
+	out := struct{ Outcome Outcome }{Acked} // a server may answer without a body
+	l.header.Set("Lease-Token", token)
+	if _, err := c.ask(ctx, l, &out); err != nil {
 		return "", err
 	}
 	return out.Outcome, nil
 }
 
-// change is settle for the calls that answer the job.
+// change makes a call that answers the job.
 func (c *Client) change(ctx context.Context, id, verb, token string, fields map[string]any) (*Job, error) {
+	l, err := jobCall(id, verb, fields)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		l.header.Set("Lease-Token", token)
+	}
 	j := new(Job)
-	if err := c.settle(ctx, id, verb, token, fields, j); err != nil {
+	if _, err := c.ask(ctx, l, j); err != nil {
 		return nil, err
 	}
 	j.tidy(c.base)
 	return j, nil
 }
 
-func (c *Client) settle(ctx context.Context, id, verb, token string, fields map[string]any, out any) error {
+func jobCall(id, verb string, fields map[string]any) (call, error) {
 	l := call{method: http.MethodPost, path: jobPath(id) + "/" + verb, header: http.Header{}}
-	if token != "" {
-		l.header.Set("Lease-Token", token)
-	}
-	if err := l.send(fields); err != nil {
-		return err
-	}
-	_, err := c.ask(ctx, l, out)
-	return err
+	err := l.send(fields)
+	return l, err
 }
 
 // send makes JSON the body of a call, an empty object if there is nothing to say.
@@ -148,7 +177,7 @@ func (r *ackResult) err() error {
 	return nil
 }
 
-// AckMany acknowledges many jobs in one request. The results are in the order of the acks; one that is refused does not hinder the others.
+// AckMany acknowledges up to 1,000 jobs in one request. The results are in the order of the acks; one that is refused does not hinder the others.
 func (c *Client) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	if len(acks) == 0 {
 		return []AckResult{}, nil
@@ -160,16 +189,16 @@ func (c *Client) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 		return nil, err
 	}
 	var wire struct {
-		Results []ackResult `json:"results"`
+		Acks []ackResult `json:"acks"`
 	}
 	if _, err := c.ask(ctx, l, &wire); err != nil {
 		return nil, err
 	}
-	if len(wire.Results) != len(acks) {
-		return nil, fmt.Errorf("client: POST /v1/acks: %d results for %d acks", len(wire.Results), len(acks))
+	if len(wire.Acks) != len(acks) {
+		return nil, fmt.Errorf("client: POST /v1/acks: %d results for %d acks", len(wire.Acks), len(acks))
 	}
 	out := make([]AckResult, len(acks))
-	for i, r := range wire.Results {
+	for i, r := range wire.Acks {
 		out[i] = AckResult{ID: acks[i].ID, Outcome: r.Outcome, Err: r.err()}
 	}
 	return out, nil

@@ -52,9 +52,6 @@ func (c *Client) Submit(ctx context.Context, queue string, j NewJob) (*Job, erro
 
 func (j *NewJob) call(queue string) (call, error) {
 	l := call{method: http.MethodPost, path: queuePath(queue) + "/jobs", header: http.Header{}, wait: j.Wait, once: j.Key == ""}
-	if j.Payload != nil && j.Body != nil {
-		return l, errors.New("client: a NewJob has a Payload or a Body, not both")
-	}
 	if j.Key != "" {
 		if strings.TrimSpace(j.Key) != j.Key {
 			return l, errors.New("client: a Key neither begins nor ends with a space")
@@ -68,25 +65,33 @@ func (j *NewJob) call(queue string) (call, error) {
 	if j.Wait > 0 {
 		l.header.Set("Prefer", "wait="+wholeSeconds(j.Wait))
 	}
-	kind := j.ContentType
+	l.query = j.values()
+	err := l.raw(j.Payload, j.Body, j.ContentType)
+	return l, err
+}
+
+// raw makes bytes, or what a reader has, the body of a call.
+func (l *call) raw(data []byte, r io.Reader, kind string) error {
+	if data != nil && r != nil {
+		return errors.New("client: there are bytes and a Body, too")
+	}
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	l.query = j.values()
 	if parsed, _, err := mime.ParseMediaType(kind); err == nil && parsed == "application/json" {
 		l.query.Set("content_type", kind) // a body that calls itself JSON would be taken for an envelope
 		kind = "application/octet-stream"
 	}
 	l.header.Set("Content-Type", kind)
-	if j.Body == nil {
-		l.body = uploadBytes(j.Payload)
-		return l, nil
+	if r == nil {
+		l.body = uploadBytes(data)
+		return nil
 	}
 	var err error
-	if l.body, err = uploadReader(j.Body); err != nil {
-		return l, fmt.Errorf("client: body: %w", err)
+	if l.body, err = uploadReader(r); err != nil {
+		return fmt.Errorf("client: body: %w", err)
 	}
-	return l, nil
+	return nil
 }
 
 // values are what goes with a raw payload.
