@@ -81,7 +81,7 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 	wrote := false
 	for i, c := range calls {
 		err, panicked, returned := t.run(c.fn)
-		c.err, c.panicked, c.panics, c.wrote, c.grew = err, panicked, !returned, t.wrote, t.grew
+		c.result = result{err: err, panicked: panicked, panics: !returned, wrote: t.wrote, grew: t.grew}
 		if t.spoiled || t.broken != nil {
 			if c.err == nil && !c.panics {
 				c.err = errors.Join(t.lost, t.broken)

@@ -95,7 +95,7 @@ func (c *checker) data() error {
 			return
 		}
 		number, id, kind := binary.BigEndian.Uint64(k), storage.ID(k[numberLen:numberLen+idLen]), k[dataLen-1]
-		if c.bucket(inStatus).Get(id[:]) == nil {
+		if c.get(inStatus, id[:]) == nil {
 			c.report(corrupt(id, kindNames[kind], errors.New("there is no status for it")))
 		}
 		if kind == kindSpec {
@@ -144,7 +144,7 @@ func (c *checker) statuses() error {
 		c.counts[number][status.State]++
 		e, err := c.job(id)
 		if err != nil {
-			if rec := c.bucket(inData).Get(appendDataKey(c.key[:0], number, id, kindSpec)); rec == nil {
+			if rec := c.get(inData, appendDataKey(c.key[:0], number, id, kindSpec)); rec == nil {
 				c.report(err)
 			}
 			return // a damaged spec was reported with the data
@@ -157,7 +157,7 @@ func (c *checker) statuses() error {
 		}
 		if e.Key != "" {
 			key := appendKeyKey(nil, number, e.KeyOf())
-			if target, err := keyTarget(key, c.bucket(inKeys).Get(key)); err != nil || target != id {
+			if target, err := keyTarget(key, c.get(inKeys, key)); err != nil || target != id {
 				c.report(corrupt(id, "key", errors.Join(errPlace, err)))
 			}
 		}

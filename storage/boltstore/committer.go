@@ -11,10 +11,14 @@ import (
 
 // A call is one Update that waits for the committer, or has been run by it.
 type call struct {
-	fn    func(*txn) error
+	fn    func(storage.Tx) error
 	taken atomic.Bool   // by the committer, or by its caller who withdrew it
 	done  chan struct{} // has room for one
+	result
+}
 
+// A result is what became of a call.
+type result struct {
 	err      error
 	panicked any
 	panics   bool
@@ -25,19 +29,21 @@ type call struct {
 // Update runs fn in a transaction that others share, in the committer's goroutine. A call whose context ends before the committer has
 // picked it up is withdrawn; after that its outcome is awaited.
 func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx) error) error {
-	return s.update(ctx, func(t *txn) error { return fn(t) })
-}
-
-func (s *Store) update(ctx context.Context, fn func(*txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &call{fn: fn, done: make(chan struct{}, 1)}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return storage.ErrClosed
 	}
+	var c *call
+	if n := len(s.spare); n > 0 {
+		c, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		c = &call{done: make(chan struct{}, 1)}
+	}
+	c.fn = fn
 	s.pending = append(s.pending, c)
 	s.waiting.Add(1)
 	s.wakeLocked()
@@ -50,10 +56,18 @@ func (s *Store) update(ctx context.Context, fn func(*txn) error) error {
 		}
 		<-c.done
 	}
-	if c.panics {
-		panic(c.panicked)
+	r := c.result
+	s.mu.Lock()
+	if len(s.spare) < s.opts.MaxBatch {
+		c.fn, c.result = nil, result{}
+		c.taken.Store(false)
+		s.spare = append(s.spare, c)
 	}
-	return c.err
+	s.mu.Unlock()
+	if r.panics {
+		panic(r.panicked)
+	}
+	return r.err
 }
 
 func (s *Store) wakeLocked() {

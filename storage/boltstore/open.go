@@ -100,15 +100,21 @@ func create(path string, o Options) (err error) {
 	if err = errors.Join(err, db.Sync(), db.Close()); err != nil {
 		return err
 	}
-	// Unlike a rename, a link does not replace what another process has created meanwhile.
-	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
-		return nil
+	if err := publish(temp, path); errors.Is(err, fs.ErrExist) {
+		return nil // another process was faster
 	} else if err != nil {
-		if err := os.Rename(temp, path); err != nil {
-			return openError(err)
-		}
+		return openError(err)
 	}
 	return syncDir(dir)
+}
+
+// publish gives a complete file its name. Unlike a rename, a link does not replace what another process has created meanwhile.
+func publish(temp, path string) error {
+	err := os.Link(temp, path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Rename(temp, path) // a file system without links
 }
 
 // syncDir makes a new name in a directory durable.

@@ -45,7 +45,7 @@ func (r *reader) Ready(name storage.QueueName, max int) (jobs []*storage.Job, er
 	}
 	var prefix [numberLen]byte
 	appendNumber(prefix[:0], q.number)
-	c := r.bucket(inReady).Cursor()
+	c := r.cursor(inReady)
 	for k, v := c.Seek(prefix[:]); k != nil && len(jobs) < max && bytes.HasPrefix(k, prefix[:]); k, v = c.Next() {
 		if e := r.placed(k, v, isReady(k)); e != nil {
 			jobs = append(jobs, e.Job)
@@ -62,7 +62,7 @@ func (r *reader) OldestPending(name storage.QueueName) (oldest time.Time, err er
 	}
 	var prefix [numberLen]byte
 	appendNumber(prefix[:0], q.number)
-	c := r.bucket(inReady).Cursor()
+	c := r.cursor(inReady)
 	k, v := c.Seek(prefix[:])
 	for k != nil && bytes.HasPrefix(k, prefix[:]) {
 		e := r.placed(k, v, isReady(k))
@@ -85,7 +85,7 @@ func (r *reader) OldestPending(name storage.QueueName) (oldest time.Time, err er
 func (r *reader) Due(until time.Time, max int) (jobs []*storage.Job, err error) {
 	defer r.guard(&err)
 	last := appendTime(nil, until)
-	c := r.bucket(inDue).Cursor()
+	c := r.cursor(inDue)
 	for k, v := c.First(); k != nil && len(jobs) < max && bytes.Compare(k[:8], last) <= 0; k, v = c.Next() {
 		if e := r.placed(k, v, isDue(dueTime(k))); e != nil {
 			jobs = append(jobs, e.Job)
@@ -96,7 +96,7 @@ func (r *reader) Due(until time.Time, max int) (jobs []*storage.Job, err error) 
 
 func (r *reader) NextDue() (at time.Time, err error) {
 	defer r.guard(&err)
-	c := r.bucket(inDue).Cursor()
+	c := r.cursor(inDue)
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		if at := dueTime(k); r.placed(k, v, isDue(at)) != nil {
 			return at, nil

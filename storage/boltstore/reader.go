@@ -16,6 +16,7 @@ type reader struct {
 	btx     *bbolt.Tx // nil after the end
 	top     *bbolt.Bucket
 	buckets [inAll]*bbolt.Bucket
+	cursors [inAll]*bbolt.Cursor
 	at      time.Time
 	meta    meta
 	queues  map[storage.QueueName]*queue
@@ -45,7 +46,8 @@ type counters struct {
 
 // A job is what a transaction has read of a job.
 type job struct {
-	queue uint64
+	queue  uint64
+	status []byte // its encoded Status
 	*storage.Job
 }
 
@@ -105,6 +107,25 @@ func (r *reader) bucket(i int) *bbolt.Bucket {
 	return b
 }
 
+// cursor returns a cursor that get and the orders share: it is good until the next use of either on that bucket. A new one for each step would be
+// half of all allocations.
+func (r *reader) cursor(i int) *bbolt.Cursor {
+	c := r.cursors[i]
+	if c == nil {
+		c = r.bucket(i).Cursor()
+		r.cursors[i] = c
+	}
+	return c
+}
+
+// get returns the value of a key, nil if there is none. It stays as it is until the commit.
+func (r *reader) get(i int, key []byte) []byte {
+	if k, v := r.cursor(i).Seek(key); bytes.Equal(k, key) {
+		return v
+	}
+	return nil
+}
+
 func (r *reader) Now() time.Time {
 	if r.btx == nil {
 		panic("boltstore: Reader or Tx used after its function has returned")
@@ -134,7 +155,7 @@ func (r *reader) JobByKey(k storage.Key) (j *storage.Job, err error) {
 		return nil, storage.ErrNotFound
 	}
 	key := appendKeyKey(nil, q.number, k)
-	rec := r.bucket(inKeys).Get(key)
+	rec := r.get(inKeys, key)
 	if rec == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -180,7 +201,7 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 		return nil, err
 	}
 	key := appendDataKey(r.key[:0], e.queue, j.ID, kind)
-	rec := r.bucket(inData).Get(key)
+	rec := r.get(inData, key)
 	if rec == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -194,7 +215,7 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 func (r *reader) Chunk(blob storage.ID, n uint32) (p []byte, err error) {
 	defer r.guard(&err)
 	key := appendChunkKey(r.key[:0], blob, n)
-	rec := r.bucket(inBlobs).Get(key)
+	rec := r.get(inBlobs, key)
 	if rec == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -210,7 +231,7 @@ func (r *reader) job(id storage.ID) (*job, error) {
 	if e := r.jobs[id]; e != nil {
 		return e, nil
 	}
-	rec := r.bucket(inStatus).Get(id[:])
+	rec := r.get(inStatus, id[:])
 	if rec == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -222,15 +243,16 @@ func (r *reader) job(id storage.ID) (*job, error) {
 	if err != nil {
 		return nil, corrupt(id, "status", err)
 	}
+	status := rec
 	key := appendDataKey(r.key[:0], number, id, kindSpec)
-	rec = r.bucket(inData).Get(key)
+	rec = r.get(inData, key)
 	if rec == nil {
 		return nil, corrupt(id, "spec", errMissing)
 	}
 	if all.Job.Spec, err = decodeSpec(key, rec, id); err != nil {
 		return nil, corrupt(id, "spec", err)
 	}
-	all.job = job{queue: number, Job: &all.Job}
+	all.job = job{queue: number, status: status, Job: &all.Job}
 	r.remember(id, &all.job)
 	return &all.job, nil
 }
@@ -248,7 +270,7 @@ func (r *reader) queue(name storage.QueueName) (*queue, error) {
 		return q, nil
 	}
 	q := &queue{name: name, key: appendQueueKey(nil, name)}
-	if rec := r.bucket(inQueues).Get(q.key); rec != nil {
+	if rec := r.get(inQueues, q.key); rec != nil {
 		number, err := queueNumber(q.key, rec)
 		if err != nil {
 			return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
@@ -269,7 +291,7 @@ func (r *reader) counted(name storage.QueueName) (*queue, error) {
 		return q, err
 	}
 	key := appendNumber(r.key[:0], q.number)
-	rec := r.bucket(inCounters).Get(key)
+	rec := r.get(inCounters, key)
 	if rec == nil {
 		return nil, &storage.CorruptError{Queue: name, Record: "counters", Err: errMissing}
 	}

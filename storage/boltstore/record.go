@@ -143,7 +143,7 @@ const slab = 64 << 10
 // next returns room for n bytes at least: append to it, then call took.
 func (a *arena) next(n int) []byte {
 	if cap(a.free)-len(a.free) < n {
-		a.free = make([]byte, 0, max(n, slab))
+		a.free = make([]byte, 0, max(n, min(2*cap(a.free), 16*slab), slab)) // in the end one is enough for a batch
 	}
 	return a.free[len(a.free):len(a.free):cap(a.free)]
 }

@@ -22,10 +22,11 @@ type Store struct {
 	clock  clock
 	opened time.Time
 
-	mu      sync.Mutex // guards the next four
+	mu      sync.Mutex // guards the next five
 	closed  bool
 	idle    bool    // the committer waits for wake
 	pending []*call // waits for the committer
+	spare   []*call // of calls that are over, to be used again
 	views   sync.WaitGroup
 
 	waiting   atomic.Int64  // length of pending

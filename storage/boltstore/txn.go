@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -42,7 +43,7 @@ type undoQueue struct {
 }
 
 // run runs one call. After an error, or a panic, nothing of it is left.
-func (t *txn) run(fn func(*txn) error) (err error, panicked any, returned bool) {
+func (t *txn) run(fn func(storage.Tx) error) (err error, panicked any, returned bool) {
 	t.call++
 	t.undo, t.undoQ, t.drops = t.undo[:0], t.undoQ[:0], t.drops[:0]
 	t.wrote, t.grew, t.lost = false, false, nil
@@ -155,7 +156,11 @@ func (t *txn) put(in int, key, value, old []byte) error {
 func (t *txn) delete(in int, key, old []byte) error {
 	t.undo = append(t.undo, undo{in: in, key: key, old: old})
 	t.wrote = true
-	if err := t.bucket(in).Delete(key); err != nil {
+	c := t.cursor(in)
+	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
+		return nil
+	}
+	if err := c.Delete(); err != nil {
 		return t.fail(err)
 	}
 	return nil

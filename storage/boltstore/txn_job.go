@@ -21,13 +21,13 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err er
 		return nil, storage.ErrNotFound
 	}
 	id := t.keep(j.ID[:])
-	if t.bucket(inStatus).Get(id) != nil {
+	if t.get(inStatus, id) != nil {
 		return nil, storage.ErrExists
 	}
 	var key []byte
 	if j.Key != "" {
 		key = appendKeyKey(nil, q.number, j.KeyOf())
-		if t.bucket(inKeys).Get(key) != nil {
+		if t.get(inKeys, key) != nil {
 			return nil, storage.ErrExists
 		}
 	}
@@ -52,7 +52,8 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err er
 	}
 	q.counts[j.State]++
 
-	if err := t.put(inStatus, id, t.arena.took(appendStatus(t.arena.next(statusLen), id, q.number, &added.Status)), nil); err != nil {
+	status := t.arena.took(appendStatus(t.arena.next(statusLen), id, q.number, &added.Status))
+	if err := t.put(inStatus, id, status, nil); err != nil {
 		return nil, err
 	}
 	dataKey := t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindSpec))
@@ -69,7 +70,7 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err er
 			return nil, err
 		}
 	}
-	all.job = job{queue: q.number, Job: added}
+	all.job = job{queue: q.number, status: status, Job: added}
 	if err := t.enter(&all.job); err != nil {
 		return nil, err
 	}
@@ -103,24 +104,15 @@ func (t *txn) leave(e *job) error {
 	return nil
 }
 
-// stored finds a job that is about to be changed, and its encoded status.
-func (t *txn) stored(id storage.ID) (e *job, key, status []byte, err error) {
-	if e, err = t.job(id); err != nil {
-		return nil, nil, nil, err
-	}
-	key = t.keep(id[:])
-	status = t.bucket(inStatus).Get(key)
-	return e, key, status, nil
-}
-
 func (t *txn) SetJob(j *storage.Job) (err error) {
 	t.writing = true
 	defer t.done(&err)
 	defer t.guard(&err)
-	was, id, status, err := t.stored(j.ID)
+	was, err := t.job(j.ID)
 	if err != nil {
 		return err
 	}
+	id := t.keep(j.ID[:])
 	now := &job{queue: was.queue, Job: j}
 	if j.Spec != was.Spec {
 		now.Job = was.Job.With(j.Status)
@@ -142,7 +134,8 @@ func (t *txn) SetJob(j *storage.Job) (err error) {
 			return err
 		}
 	}
-	if err := t.put(inStatus, id, t.arena.took(appendStatus(t.arena.next(statusLen), id, was.queue, &now.Status)), status); err != nil {
+	now.status = t.arena.took(appendStatus(t.arena.next(statusLen), id, was.queue, &now.Status))
+	if err := t.put(inStatus, id, now.status, was.status); err != nil {
 		return err
 	}
 	t.remember(j.ID, now)
@@ -161,7 +154,7 @@ func (t *txn) SetResult(j *storage.Job, p []byte) (err error) {
 		return err
 	}
 	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kindResult))
-	if err := t.putValue(inData, key, p, t.bucket(inData).Get(key)); err != nil {
+	if err := t.putValue(inData, key, p, t.get(inData, key)); err != nil {
 		return t.damaged(e, kindResult, err)
 	}
 	return nil
@@ -180,7 +173,7 @@ func (t *txn) deleteValue(j *storage.Job, kind byte) (err error) {
 		return err
 	}
 	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kind))
-	old := t.bucket(inData).Get(key)
+	old := t.get(inData, key)
 	if old == nil {
 		return nil
 	}
@@ -202,7 +195,7 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	t.writing = true
 	defer t.done(&err)
 	defer t.guard(&err)
-	e, id, status, err := t.stored(j.ID)
+	e, err := t.job(j.ID)
 	if err != nil {
 		return err
 	}
@@ -214,7 +207,7 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	var records [len(kindNames)]struct{ key, rec []byte }
 	n, drops := 0, len(t.drops)
 	prefix := appendDataKey(t.key[:0], e.queue, j.ID, 0)[:dataLen-1]
-	c := t.bucket(inData).Cursor()
+	c := t.cursor(inData)
 	for k, v := c.Seek(prefix); k != nil && n < len(records) && bytes.HasPrefix(k, prefix); k, v = c.Next() {
 		kind := k[dataLen-1]
 		if kind != kindSpec {
@@ -231,7 +224,7 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	if err := t.leave(e); err != nil {
 		return err
 	}
-	if err := t.delete(inStatus, id, status); err != nil {
+	if err := t.delete(inStatus, t.keep(j.ID[:]), e.status); err != nil {
 		return err
 	}
 	for _, r := range records[:n] {
@@ -241,7 +234,7 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	}
 	if e.Key != "" {
 		key := appendKeyKey(nil, e.queue, e.KeyOf())
-		if err := t.delete(inKeys, key, t.bucket(inKeys).Get(key)); err != nil {
+		if err := t.delete(inKeys, key, t.get(inKeys, key)); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ func (t *txn) DeleteQueue(name storage.QueueName) (err error) {
 		return err
 	}
 	key := appendNumber(nil, q.number)
-	if old := t.bucket(inCounters).Get(key); old != nil {
+	if old := t.get(inCounters, key); old != nil {
 		if err := t.delete(inCounters, key, old); err != nil {
 			return err
 		}

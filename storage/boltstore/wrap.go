@@ -82,7 +82,7 @@ func (u *userTx) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx
 	}
 	defer t.end()
 	s.updates.Add(1)
-	err, panicked, returned := t.run(func(t *txn) error { return fn(t) })
+	err, panicked, returned := t.run(fn)
 	if t.broken != nil {
 		err = errors.Join(err, t.broken)
 	}
