@@ -90,7 +90,7 @@ func length[K any](o *order[K]) int {
 	n := 0
 	var last *K
 	for k := range o.all() {
-		if last != nil && !o.less(last, k) {
+		if last != nil && !o.less(*last, *k) {
 			break
 		}
 		last = k

@@ -3,7 +3,6 @@ package memstore
 import (
 	"iter"
 	"slices"
-	"sort"
 )
 
 // chunkMax bounds the chunks of an order: large enough that a million elements have few chunks, small enough that moving the elements of one is cheap.
@@ -12,7 +11,7 @@ const chunkMax = 128
 // An order is a sorted set, kept in chunks. Inserting at the end and removing the first, which is what queues do, cost the same however
 // many there are; anywhere else it costs two binary searches and moves a chunk's elements.
 type order[K any] struct {
-	less   func(a, b *K) bool
+	less   func(a, b K) bool
 	chunks [][]K // sorted, none empty, the last of each before the first of the next
 	spare  []K   // an empty chunk for next time
 	len    int
@@ -21,7 +20,7 @@ type order[K any] struct {
 // insert adds k, which is not there yet.
 func (o *order[K]) insert(k K) {
 	o.len++
-	if n := len(o.chunks); n == 0 || o.less(&o.chunks[n-1][len(o.chunks[n-1])-1], &k) {
+	if n := len(o.chunks); n == 0 || o.less(o.chunks[n-1][len(o.chunks[n-1])-1], k) {
 		if n == 0 || len(o.chunks[n-1]) == chunkMax {
 			o.chunks = append(o.chunks, o.newChunk())
 			n++
@@ -29,7 +28,7 @@ func (o *order[K]) insert(k K) {
 		o.chunks[n-1] = append(o.chunks[n-1], k)
 		return
 	}
-	c, i := o.seek(&k)
+	c, i := o.seek(k)
 	if len(o.chunks[c]) == chunkMax {
 		low, high := o.chunks[c][:chunkMax/2], o.chunks[c][chunkMax/2:]
 		o.chunks = slices.Insert(o.chunks, c+1, append(o.newChunk(), high...))
@@ -44,8 +43,8 @@ func (o *order[K]) insert(k K) {
 
 // remove removes what stands where k does, and reports whether there was anything.
 func (o *order[K]) remove(k K) bool {
-	c, i := o.seek(&k)
-	if c == len(o.chunks) || o.less(&k, &o.chunks[c][i]) {
+	c, i := o.seek(k)
+	if c == len(o.chunks) || o.less(k, o.chunks[c][i]) {
 		return false
 	}
 	o.len--
@@ -70,7 +69,7 @@ func (o *order[K]) all() iter.Seq[*K] {
 // from returns the elements from where k stands, or would stand.
 func (o *order[K]) from(k K) iter.Seq[*K] {
 	return func(yield func(*K) bool) {
-		c, i := o.seek(&k)
+		c, i := o.seek(k)
 		o.walk(c, i, yield)
 	}
 }
@@ -85,7 +84,7 @@ func (o *order[K]) first() *K {
 
 // next returns the first element from where k stands, or would stand; nil if there is none.
 func (o *order[K]) next(k K) *K {
-	c, i := o.seek(&k)
+	c, i := o.seek(k)
 	if c == len(o.chunks) {
 		return nil
 	}
@@ -94,8 +93,8 @@ func (o *order[K]) next(k K) *K {
 
 // find returns the element that stands where k does, nil if there is none.
 func (o *order[K]) find(k K) *K {
-	c, i := o.seek(&k)
-	if c == len(o.chunks) || o.less(&k, &o.chunks[c][i]) {
+	c, i := o.seek(k)
+	if c == len(o.chunks) || o.less(k, o.chunks[c][i]) {
 		return nil
 	}
 	return &o.chunks[c][i]
@@ -113,16 +112,32 @@ func (o *order[K]) walk(c, i int, yield func(*K) bool) {
 }
 
 // seek finds the first element that is not less than k: the chunk and the place in it; the chunk is one past the last if there is none.
-func (o *order[K]) seek(k *K) (c, i int) {
-	if len(o.chunks) == 0 || !o.less(&o.chunks[0][0], k) {
+func (o *order[K]) seek(k K) (c, i int) {
+	if len(o.chunks) == 0 || !o.less(o.chunks[0][0], k) {
 		return 0, 0
 	}
-	c = sort.Search(len(o.chunks), func(c int) bool { return !o.less(&o.chunks[c][len(o.chunks[c])-1], k) })
+	high := len(o.chunks)
+	for c < high { // the first chunk whose last element is not less
+		mid := int(uint(c+high) / 2)
+		if o.less(o.chunks[mid][len(o.chunks[mid])-1], k) {
+			c = mid + 1
+		} else {
+			high = mid
+		}
+	}
 	if c == len(o.chunks) {
 		return c, 0
 	}
 	chunk := o.chunks[c]
-	return c, sort.Search(len(chunk), func(i int) bool { return !o.less(&chunk[i], k) })
+	for high = len(chunk); i < high; {
+		mid := int(uint(i+high) / 2)
+		if o.less(chunk[mid], k) {
+			i = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return c, i
 }
 
 // newChunk returns an empty chunk. The first of an order grows as needed, so that small queues stay small.

@@ -13,7 +13,7 @@ type idPlace struct {
 	rec *record
 }
 
-func idLess(a, b *idPlace) bool { return bytes.Compare(a.id[:], b.id[:]) < 0 }
+func idLess(a, b idPlace) bool { return bytes.Compare(a.id[:], b.id[:]) < 0 }
 
 // A readyPlace is where a pending job stands in the Ready order of its queue.
 type readyPlace struct {
@@ -22,7 +22,7 @@ type readyPlace struct {
 	rec      *record
 }
 
-func readyLess(a, b *readyPlace) bool {
+func readyLess(a, b readyPlace) bool {
 	if a.priority != b.priority {
 		return a.priority > b.priority
 	}
@@ -42,7 +42,7 @@ type duePlace struct {
 	rec *record
 }
 
-func dueLess(a, b *duePlace) bool {
+func dueLess(a, b duePlace) bool {
 	if a.at != b.at {
 		return a.at < b.at
 	}
@@ -58,7 +58,7 @@ func dueAt(j *storage.Job) (duePlace, bool) {
 }
 
 // nameLess orders queues by account, then name.
-func nameLess(a, b *storage.QueueName) bool {
+func nameLess(a, b storage.QueueName) bool {
 	if c := strings.Compare(a.Account, b.Account); c != 0 {
 		return c < 0
 	}
