@@ -159,7 +159,8 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 	if c.stats.observed {
 		begun = time.Now()
 	}
-	s := &step{core: c}
+	s := steps.Get().(*step)
+	s.core = c
 	err := c.store.Update(ctx, r, func(tx storage.Tx) error {
 		s.reset(tx)
 		return fn(s)
@@ -169,6 +170,7 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 	}
 	if err == nil {
 		c.tell(&s.effects)
+		s.free()
 		return nil
 	}
 	if errors.Is(err, storage.ErrOutcomeUnknown) || errors.Is(err, storage.ErrFailed) {

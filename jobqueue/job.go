@@ -112,7 +112,13 @@ func (j *Job) KnownAs() string {
 
 // jobOf makes the public copy of a record and of what is kept beside its Status.
 func jobOf(j *storage.Job, b beside) *Job {
-	out := &Job{
+	out := new(Job)
+	fillJob(out, j, b)
+	return out
+}
+
+func fillJob(out *Job, j *storage.Job, b beside) {
+	*out = Job{
 		ID: j.ID, Queue: j.Queue, Account: j.Account, Key: j.Key, State: j.State,
 		Priority: int(j.Priority), Position: j.Position, Name: j.Name, ContentType: j.ContentType, Size: j.Size, Tags: j.Tags,
 		Deliveries: int(j.Deliveries), Lapses: int(j.Lapses), Progress: j.Progress, PayloadGone: j.NoPayload,
@@ -124,7 +130,8 @@ func jobOf(j *storage.Job, b beside) *Job {
 	}
 	out.ProgressMessage = b.message
 	if b.failure != (Failure{}) {
-		out.Failure = &b.failure
+		f := b.failure
+		out.Failure = &f
 	}
 	if j.State == Succeeded && b.hasResult {
 		out.Result = &Result{ContentType: b.contentType, Size: j.ResultSize}
@@ -132,5 +139,4 @@ func jobOf(j *storage.Job, b beside) *Job {
 			out.Result.Data = b.result
 		}
 	}
-	return out
 }

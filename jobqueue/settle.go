@@ -26,12 +26,12 @@ type Outcome struct {
 // Ack, Complete and Fail, repeated with their token while the job's record exists, succeed and change nothing. Errors: ErrNotFound, ErrGone,
 // ErrLeaseLost with its reason, ErrNotDelivered.
 func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
-	return b.settle(ctx, id, t, Succeeded, nil, Failure{})
+	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded})
 }
 
 // Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge.
 func (b *Broker) Complete(ctx context.Context, id ID, t Token, r NewResult) (Outcome, error) {
-	return b.settle(ctx, id, t, Succeeded, &r, Failure{})
+	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded, result: &r})
 }
 
 // Fail ends a job badly, for good. Otherwise it is like Ack. To have it tried again, Release it.
@@ -45,7 +45,7 @@ func (b *Broker) Fail(ctx context.Context, id ID, t Token, f Failure) (Outcome, 
 	if f.Code == "" {
 		f.Code = "failed"
 	}
-	return b.settle(ctx, id, t, Failed, nil, f)
+	return b.settled(ctx, settlement{id: id, token: t, to: Failed, failure: f})
 }
 
 // An Ack names a delivery.
@@ -74,9 +74,7 @@ func (b *Broker) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	err := b.update(ctx, reads, func(s *step) error {
 		out = make([]AckResult, len(acks))
 		for i, a := range acks {
-			j, repeated, err := s.settled(b, a.ID, a.Token, Succeeded, func(j *storage.Job) (*storage.Job, error) {
-				return s.end(j, Succeeded, beside{}, true)
-			})
+			j, repeated, err := s.settle(b, &settlement{id: a.ID, token: a.Token, to: Succeeded})
 			if err != nil && !own(err) {
 				return err
 			}
@@ -103,42 +101,70 @@ func own(err error) bool {
 	return false
 }
 
-func (b *Broker) settle(ctx context.Context, id ID, t Token, to State, r *NewResult, f Failure) (Outcome, error) {
-	if err := ctx.Err(); err != nil {
-		return Outcome{}, err
-	}
-	v, err := b.readResult(ctx, id, t, to, r)
-	if err != nil {
-		return Outcome{}, err
-	}
+// A settlement is what the holder of a token wants a job to end as.
+type settlement struct {
+	id      ID
+	token   Token
+	to      State
+	failure Failure
+	result  *NewResult // nil for none
+	value   value      // the result, once it has been read
+}
+
+func (b *Broker) settled(ctx context.Context, m settlement) (Outcome, error) {
 	var out Outcome
-	err = b.update(ctx, storage.Reads{Jobs: []ID{id}, Ends: true}, func(s *step) error {
-		j, repeated, err := s.settled(b, id, t, to, func(j *storage.Job) (*storage.Job, error) {
-			kept := beside{failure: f}
-			if r != nil {
-				st := j.Status
-				st.ResultSize, st.ResultBlob = v.size, v.blob
-				j = j.With(st)
-				kept = beside{hasResult: true, contentType: r.ContentType, result: v.data}
-				if err := s.adopt(v.blob); err != nil {
-					return nil, err
-				}
-			}
-			return s.end(j, to, kept, true)
-		})
-		if err != nil {
-			return err
+	err := b.settle(ctx, &m, &out)
+	return out, err
+}
+
+// settle ends a job; out, if not nil, is what the caller learns of it.
+func (b *Broker) settle(ctx context.Context, m *settlement, out *Outcome) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := b.readResult(ctx, m); err != nil {
+		return err
+	}
+	adopted := false
+	err := b.update(ctx, storage.Reads{Jobs: []ID{m.id}, Ends: true}, func(s *step) error {
+		j, repeated, err := s.settle(b, m)
+		adopted = err == nil && !repeated
+		if err == nil && out != nil {
+			*out, err = s.outcome(j, repeated)
 		}
-		out, err = s.outcome(j, repeated)
 		return err
 	})
-	if v.blob != (ID{}) && (out.Repeated || err != nil && !errors.Is(err, ErrOutcomeUnknown)) {
-		b.unstage(ctx, v.blob)
+	if m.value.blob != (ID{}) && !(adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
+		b.unstage(ctx, m.value.blob)
 	}
+	if err != nil && out != nil {
+		*out = Outcome{}
+	}
+	return err
+}
+
+// settle checks that the token may end the job, and ends it. It reports whether it had been already by the same call.
+func (s *step) settle(b *Broker, m *settlement) (*storage.Job, bool, error) {
+	j, err := s.load(b, m.id)
 	if err != nil {
-		return Outcome{}, err
+		return nil, false, err
 	}
-	return out, nil
+	repeated, err := mayEnd(j, m.token, m.to)
+	if err != nil || repeated {
+		return j, repeated, err
+	}
+	kept := beside{failure: m.failure}
+	if m.result != nil {
+		st := j.Status
+		st.ResultSize, st.ResultBlob = m.value.size, m.value.blob
+		j = j.With(st)
+		kept = beside{hasResult: true, contentType: m.result.ContentType, result: m.value.data}
+		if err := s.adopt(m.value.blob); err != nil {
+			return nil, false, err
+		}
+	}
+	j, err = s.end(j, m.to, kept, true)
+	return j, false, err
 }
 
 // outcome returns what the caller of a settlement gets: from the event if the job has just ended, since its record may be gone.
@@ -153,53 +179,42 @@ func (s *step) outcome(j *storage.Job, repeated bool) (Outcome, error) {
 }
 
 // readResult reads the result of a Complete; a large one into a blob, before which it looks whether the job is there to be completed.
-func (b *Broker) readResult(ctx context.Context, id ID, t Token, to State, r *NewResult) (value, error) {
+func (b *Broker) readResult(ctx context.Context, m *settlement) error {
+	r := m.result
 	if r == nil {
-		return value{}, nil
+		return nil
 	}
 	if err := checkString("content_type", r.ContentType, MaxName); err != nil {
-		return value{}, err
+		return err
 	}
 	if r.Data != nil && r.Body != nil {
-		return value{}, invalid("result", "there is a Body, too")
+		return invalid("result", "there is a Body, too")
 	}
 	if int64(len(r.Data)) > b.opts.MaxResult {
-		return value{}, tooLarge("result", b.opts.MaxResult)
+		return tooLarge("result", b.opts.MaxResult)
 	}
 	if r.Body == nil && len(r.Data) <= stageAt {
-		return value{data: r.Data, size: int64(len(r.Data))}, nil
+		m.value = value{data: r.Data, size: int64(len(r.Data))}
+		return nil
 	}
 	var q QueueName
-	err := b.view(ctx, storage.Reads{Jobs: []ID{id}}, func(rd storage.Reader) error {
-		j, err := b.find(rd, id)
+	err := b.view(ctx, storage.Reads{Jobs: []ID{m.id}}, func(rd storage.Reader) error {
+		j, err := b.find(rd, m.id)
 		if err == nil {
 			q = j.Queue
-			_, err = mayEnd(j, t, to)
+			_, err = mayEnd(j, m.token, m.to)
 		}
 		return err
 	})
 	if err != nil {
-		return value{}, err
+		return err
 	}
 	body := r.Body
 	if body == nil {
 		body = bytes.NewReader(r.Data)
 	}
-	return b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{})
-}
-
-// settled checks that the token may end the job, and has it ended. It reports whether it had been already by the same call.
-func (s *step) settled(b *Broker, id ID, t Token, to State, end func(*storage.Job) (*storage.Job, error)) (*storage.Job, bool, error) {
-	j, err := s.load(b, id)
-	if err != nil {
-		return nil, false, err
-	}
-	repeated, err := mayEnd(j, t, to)
-	if err != nil || repeated {
-		return j, repeated, err
-	}
-	j, err = end(j)
-	return j, false, err
+	m.value, err = b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{})
+	return err
 }
 
 // load returns a job as of now, which the broker may know of.

@@ -2,6 +2,7 @@ package jobqueue
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/pollackq/pollack/storage"
@@ -44,6 +45,16 @@ type event struct {
 	kind   eventKind
 	job    *storage.Job
 	beside beside // of a job that has ended
+}
+
+// steps saves the steps of transactions that have been told of, with their slices.
+var steps = sync.Pool{New: func() any { return new(step) }}
+
+// free makes the step another transaction's. Nothing may hold on to it.
+func (s *step) free() {
+	clear(s.events)
+	*s = step{effects: effects{ready: s.ready[:0], wake: s.wake[:0], events: s.events[:0]}}
+	steps.Put(s)
 }
 
 func (s *step) reset(tx storage.Tx) {
