@@ -160,11 +160,8 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 		begun = time.Now()
 	}
 	s := steps.Get().(*step)
-	s.core = c
-	err := c.store.Update(ctx, r, func(tx storage.Tx) error {
-		s.reset(tx)
-		return fn(s)
-	})
+	s.core, s.fn = c, fn
+	err := c.store.Update(ctx, r, s.once)
 	if c.stats.observed {
 		c.stats.observer.Committed(time.Since(begun), err)
 	}

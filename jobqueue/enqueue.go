@@ -16,31 +16,25 @@ import (
 // waiting gets it at once. Errors: ErrQueueClosed, ErrBacklogFull, ErrKeyReused, ErrRefused, ErrTooLarge, ErrInvalid, ErrStoreFull, ErrShutdown;
 // ErrOutcomeUnknown says that the job may have been added: enqueue it again with the same Key to be sure.
 func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
-	jobs, err := q.EnqueueMany(ctx, []NewJob{j})
-	if err != nil {
+	e := &enqueue{q: q}
+	e.drafts, e.out = e.oneDraft[:], e.oneOut[:]
+	e.drafts[0].NewJob = j
+	if err := e.do(ctx); err != nil {
 		return nil, err
 	}
-	return jobs[0], nil
+	return e.out[0], nil
 }
 
 // EnqueueMany adds up to MaxBatch jobs in one transaction: all or none. They get their positions in the order given.
 func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if q.b.ShuttingDown() {
-		return nil, ErrShutdown
-	}
 	if len(jobs) == 0 || len(jobs) > MaxBatch {
 		return nil, invalid("jobs", "there are %d, from 1 to %d are allowed", len(jobs), MaxBatch)
 	}
-	e := &enqueue{q: q, admitted: make([]ID, 0, 1)}
-	err := e.prepare(ctx, jobs)
-	if err == nil {
-		err = e.commit(ctx)
+	e := &enqueue{q: q, drafts: make([]draft, len(jobs)), out: make([]*Job, len(jobs))}
+	for i := range jobs {
+		e.drafts[i].NewJob = jobs[i]
 	}
-	e.tidy(ctx, err)
-	if err != nil {
+	if err := e.do(ctx); err != nil {
 		return nil, err
 	}
 	return e.out, nil
@@ -57,7 +51,9 @@ func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string,
 		return nil, ErrShutdown
 	}
 	e := &enqueue{q: b.Queue(queue), inUserTx: true, deferred: tx.Deferred()}
-	if err := e.prepare(ctx, []NewJob{j}); err != nil {
+	e.drafts, e.out = e.oneDraft[:], e.oneOut[:]
+	e.drafts[0].NewJob = j
+	if err := e.prepare(ctx); err != nil {
 		return nil, err
 	}
 	s := &step{core: b.core}
@@ -76,35 +72,50 @@ func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string,
 type enqueue struct {
 	q        *Queue
 	drafts   []draft
-	admitted []ID
 	inUserTx bool
 	deferred bool
 
 	hands []longpoll.Reservation[QueueName, *receiver] // receivers that are waiting
 
 	// Results of run:
-	out    []*Job
-	given  []*storage.Job // what each of hands is given, by index
-	unused []bool         // drafts that turned out to be replays
+	out   []*Job
+	given []*storage.Job // what each of hands is given, by index
+
+	oneDraft [1]draft // of a single job
+	oneOut   [1]*Job
+	names    [1]QueueName
+}
+
+func (e *enqueue) do(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if e.q.b.ShuttingDown() {
+		return ErrShutdown
+	}
+	err := e.prepare(ctx)
+	if err == nil {
+		err = e.commit(ctx)
+	}
+	e.tidy(ctx, err)
+	return err
 }
 
 // prepare checks the jobs, reads their payloads and asks for admission.
-func (e *enqueue) prepare(ctx context.Context, jobs []NewJob) error {
+func (e *enqueue) prepare(ctx context.Context) error {
 	name := e.q.name
 	if err := checkQueueName(name); err != nil {
 		return err
 	}
-	e.drafts = make([]draft, 0, len(jobs))
-	for _, j := range jobs {
-		if err := j.check(name); err != nil {
+	for i := range e.drafts {
+		d := &e.drafts[i]
+		if err := d.check(name); err != nil {
 			return err
 		}
-		d := draft{NewJob: j, account: j.Account}
-		if d.account == "" {
+		if d.account = d.Account; d.account == "" {
 			d.account = name.Account
 		}
-		d.Tags, d.Outbox = maps.Clone(j.Tags), slices.Clone(j.Outbox)
-		e.drafts = append(e.drafts, d)
+		d.Tags, d.Outbox = maps.Clone(d.Tags), slices.Clone(d.Outbox)
 	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
@@ -149,12 +160,13 @@ func (e *enqueue) admit(ctx context.Context, d *draft, replay bool) error {
 	if err := admit(ctx, jobOf(j, beside{})); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	e.admitted = append(e.admitted, d.id)
+	d.admitted = true
 	return nil
 }
 
 func (e *enqueue) reads() storage.Reads {
-	r := storage.Reads{Queues: []QueueName{e.q.name}}
+	e.names[0] = e.q.name
+	r := storage.Reads{Queues: e.names[:]}
 	for i := range e.drafts {
 		if d := &e.drafts[i]; d.Key != "" {
 			r.Keys = append(r.Keys, storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key})
@@ -206,7 +218,8 @@ func (e *enqueue) reserve() {
 
 // run is the transaction.
 func (e *enqueue) run(s *step) error {
-	e.out, e.given, e.unused = make([]*Job, len(e.drafts)), nil, make([]bool, len(e.drafts))
+	clear(e.out)
+	e.given = e.given[:0]
 	name := e.q.name
 	q, err := s.tx.Queue(name)
 	isNew := errors.Is(err, storage.ErrNotFound)
@@ -235,7 +248,6 @@ func (e *enqueue) run(s *step) error {
 			return err
 		}
 		if e.out[i] != nil {
-			e.unused[i] = true
 			continue
 		}
 		if !q.Closed.IsZero() {
@@ -318,8 +330,7 @@ func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storag
 		return s.add(j, d.payload)
 	}
 	window := first(e.hands[len(e.given)].Value.window, s.limitsFor(j.Spec, q).Lease)
-	j.Status = s.deliver(j, window)
-	j, err := s.add(j, d.payload)
+	j, err := s.add(s.deliver(j, window), d.payload)
 	if err != nil {
 		return nil, err
 	}
@@ -345,13 +356,13 @@ func (e *enqueue) tidy(ctx context.Context, err error) {
 	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
-		if err == nil && (i >= len(e.unused) || !e.unused[i]) {
+		if err == nil && !e.out[i].Replayed {
 			continue
 		}
 		if d.blob != (ID{}) {
 			e.q.b.unstage(ctx, d.blob)
 		}
-		if slices.Contains(e.admitted, d.id) && e.q.b.opts.Forget != nil {
+		if d.admitted && e.q.b.opts.Forget != nil {
 			e.q.b.opts.Forget(context.WithoutCancel(ctx), d.id)
 		}
 	}

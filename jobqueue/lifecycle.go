@@ -11,16 +11,17 @@ import (
 // This file is the state machine: what can happen to a job, each as one function on a step, which leaves the job's record, its queue and
 // its outbox right, and notes what is to be told. The table in the package documentation is the same in words.
 
-// deliver leases a pending (or just enqueued) job to a consumer for a window.
-func (s *step) deliver(j *storage.Job, window time.Duration) storage.Status {
-	st := j.Status
+// deliver returns a pending, or just enqueued, job as one leased to a consumer for a window.
+func (s *step) deliver(j *storage.Job, window time.Duration) *storage.Job {
+	j = j.With(j.Status)
+	st := &j.Status
 	st.State, st.Lease, st.Token = Running, storage.Held, storage.NewToken()
 	st.Deliveries++
 	st.Version++
 	st.Started = s.now
 	st.LeaseExpires = s.now.Add(window).Truncate(time.Microsecond)
 	st.Due = earliest(st.LeaseExpires, st.Deadline)
-	return st
+	return j
 }
 
 // advance does to a job what the time until now has done, whether or not the timeline has come to it, and returns it as of now;
@@ -104,7 +105,8 @@ func (s *step) again(j *storage.Job, at time.Time, counted bool) (*storage.Job, 
 
 // end ends a job. settled says that its holder did.
 func (s *step) end(j *storage.Job, state State, b beside, settled bool) (*storage.Job, error) {
-	st := j.Status
+	j = j.With(j.Status)
+	st := &j.Status
 	st.State, st.Finished, st.LeaseExpires = state, s.now, time.Time{}
 	st.Ends++
 	st.Version++
@@ -143,7 +145,6 @@ func (s *step) end(j *storage.Job, state State, b beside, settled bool) (*storag
 	if limits.Retention > 0 {
 		st.Due = s.now.Add(limits.Retention).Truncate(time.Microsecond)
 	}
-	j = j.With(st)
 	s.events = append(s.events, event{ended, j, b})
 	if err := s.tellOutbox(j, b); err != nil {
 		return nil, err

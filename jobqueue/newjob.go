@@ -39,12 +39,13 @@ type NewJob struct {
 // A draft is a NewJob that has been checked, with its payload at hand: in memory, or staged.
 type draft struct {
 	NewJob
-	id      ID
-	account string
-	payload []byte
-	blob    ID // zero unless staged
-	size    int64
-	digest  [32]byte // of the payload, if there is a Key
+	id       ID
+	account  string
+	payload  []byte
+	blob     ID // zero unless staged
+	size     int64
+	digest   [32]byte // of the payload, if there is a Key
+	admitted bool
 }
 
 // check demands that all is within bounds.

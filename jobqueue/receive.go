@@ -59,26 +59,50 @@ func (q *Queue) ReceiveMany(ctx context.Context, max int, o *ReceiveOptions) ([]
 	if q.b.ShuttingDown() {
 		return nil, ErrShutdown
 	}
-	r := &receiver{q: q, max: max, window: opts.Lease}
-	if opts.Wait < 0 {
-		found, err := r.look(ctx)
-		if err == nil && !found {
-			err = ErrEmpty
-		}
-		return r.result(ctx, err)
+	r := &receiver{ctx: ctx, q: q, max: max, window: opts.Lease, names: [1]QueueName{q.name}}
+	// Mostly there is something: then there is no need to stand in line. Who does has to look again, so that no wake-up is lost.
+	found, err := r.look()
+	if err == nil && !found && opts.Wait < 0 {
+		err = ErrEmpty
 	}
-	waitCtx := ctx
+	if err == nil && !found {
+		err = r.wait(opts)
+	}
+	return r.result(err)
+}
+
+// A receiver is one call of ReceiveMany. While it waits an enqueue may hand it a job.
+type receiver struct {
+	ctx    context.Context // the caller's
+	q      *Queue
+	max    int
+	window time.Duration // 0 for the job's
+	names  [1]QueueName
+	leased []leased // by the latest look
+	done   bool     // the latest look found the queue closed and nothing unfinished
+	got    []*Delivery
+}
+
+// A leased job has just been delivered.
+type leased struct {
+	job     *storage.Job
+	payload []byte // nil if it is large
+}
+
+// wait stands in line until there is a job, or the wait is over.
+func (r *receiver) wait(opts ReceiveOptions) error {
+	ctx := r.ctx
 	if opts.Wait > 0 {
 		var cancel context.CancelFunc
-		waitCtx, cancel = context.WithTimeoutCause(ctx, opts.Wait, ErrEmpty)
+		ctx, cancel = context.WithTimeout(ctx, opts.Wait)
 		defer cancel()
 	}
-	waiting := false
-	_, err := q.b.lines.Wait(waitCtx, q.name, r, func() (bool, error) {
-		found, err := r.look(ctx)
+	b, waiting := r.q.b, false
+	_, err := b.lines.Wait(ctx, r.q.name, r, func() (bool, error) {
+		found, err := r.look()
 		if !found && err == nil && !waiting {
 			waiting = true
-			q.b.waits(q.name, +1)
+			b.waits(r.q.name, +1)
 			if opts.OnWait != nil {
 				opts.OnWait()
 			}
@@ -86,32 +110,24 @@ func (q *Queue) ReceiveMany(ctx context.Context, max int, o *ReceiveOptions) ([]
 		return found, err
 	})
 	if waiting {
-		q.b.waits(q.name, -1)
+		b.waits(r.q.name, -1)
 	}
-	if err != nil && ctx.Err() == nil && waitCtx.Err() != nil && errors.Is(err, waitCtx.Err()) {
-		err = ErrEmpty
+	if err != nil && r.ctx.Err() == nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ErrEmpty
 	}
-	return r.result(ctx, err)
-}
-
-// A receiver is one call of ReceiveMany, while it waits: an enqueue may hand it a job.
-type receiver struct {
-	q      *Queue
-	max    int
-	window time.Duration // 0 for the job's
-	got    []*Delivery
+	return err
 }
 
 // result gives back what was received for a caller whose context has ended meanwhile.
-func (r *receiver) result(ctx context.Context, err error) ([]*Delivery, error) {
-	if err == nil && ctx.Err() != nil {
-		err = ctx.Err()
+func (r *receiver) result(err error) ([]*Delivery, error) {
+	if err == nil {
+		err = r.ctx.Err()
 	}
 	if err == nil {
 		return r.got, nil
 	}
 	for _, d := range r.got {
-		r.q.b.giveBack(ctx, d)
+		r.q.b.giveBack(r.ctx, d)
 	}
 	return nil, err
 }
@@ -126,72 +142,68 @@ func (c *core) giveBack(ctx context.Context, d *Delivery) {
 }
 
 // look leases what is ready.
-func (r *receiver) look(ctx context.Context) (bool, error) {
-	b, name := r.q.b, r.q.name
-	var leased []*storage.Job
-	var payloads [][]byte
-	done := false
-	err := b.update(ctx, storage.Reads{Queues: []QueueName{name}, Ready: r.max, Payloads: true}, func(s *step) error {
-		leased, payloads, done = nil, nil, false
-		q, err := s.tx.Queue(name)
-		if errors.Is(err, storage.ErrNotFound) && !s.opts.ExplicitQueues {
-			return nil // it may yet come into being
-		}
-		if err != nil {
-			return err
-		}
-		leased, payloads, err = s.lease(q, r.max, r.window)
-		if err != nil || len(leased) > 0 || q.Closed.IsZero() {
-			return err
-		}
-		counts, err := s.tx.Counts(name)
-		done = counts.Unfinished() == 0
-		return err
-	})
-	if err == nil && done {
-		err = r.q.confirmDone(ctx)
+func (r *receiver) look() (bool, error) {
+	err := r.q.b.update(r.ctx, storage.Reads{Queues: r.names[:], Ready: r.max, Payloads: true}, r.lease)
+	if err == nil && r.done {
+		err = r.q.confirmDone(r.ctx)
 	}
 	if err != nil {
 		return false, err
 	}
-	for i, j := range leased {
-		r.got = append(r.got, b.delivery(j, payloads[i]))
+	for _, l := range r.leased {
+		r.got = append(r.got, r.q.b.delivery(l.job, l.payload))
 	}
-	return len(leased) > 0, nil
+	return len(r.leased) > 0, nil
 }
 
-// lease delivers up to max jobs of a queue, with their payloads where these are small.
-func (s *step) lease(q *storage.Queue, max int, window time.Duration) (leased []*storage.Job, payloads [][]byte, err error) {
-	for len(leased) < max {
-		ready, err := s.tx.Ready(q.QueueName, max-len(leased))
+// lease is the transaction of a look.
+func (r *receiver) lease(s *step) error {
+	r.leased, r.done = r.leased[:0], false
+	q, err := s.tx.Queue(r.q.name)
+	if errors.Is(err, storage.ErrNotFound) && !s.opts.ExplicitQueues {
+		return nil // it may yet come into being
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.leaseReady(s, q); err != nil || len(r.leased) > 0 || q.Closed.IsZero() {
+		return err
+	}
+	counts, err := s.tx.Counts(q.QueueName)
+	r.done = counts.Unfinished() == 0
+	return err
+}
+
+// leaseReady delivers what is ready, with the payload where it is small.
+func (r *receiver) leaseReady(s *step, q *storage.Queue) error {
+	for len(r.leased) < r.max {
+		ready, err := s.tx.Ready(q.QueueName, r.max-len(r.leased))
 		if err != nil || len(ready) == 0 {
-			return leased, payloads, err
+			return err
 		}
 		for _, j := range ready {
 			if j, err = s.advance(j); err != nil {
-				return nil, nil, err
+				return err
 			}
 			if j.State != Pending {
 				continue // its deadline had passed
 			}
 			var payload []byte
 			if j.Blob == (ID{}) && j.Size <= InlineLimit {
-				if payload, err = s.tx.Payload(j); err != nil {
-					if !errors.Is(err, storage.ErrCorrupt) {
-						return nil, nil, err
-					}
-					payload = nil // whoever asks for it gets the error
+				payload, err = s.tx.Payload(j)
+				if err != nil && !errors.Is(err, storage.ErrCorrupt) { // whoever asks for a damaged one gets the error
+					return err
 				}
 			}
-			j = j.With(s.deliver(j, first(window, s.limitsFor(j.Spec, q).Lease)))
+			j = s.deliver(j, first(r.window, s.limitsFor(j.Spec, q).Lease))
 			s.note(delivered, j)
 			if err := s.set(j); err != nil {
-				return nil, nil, err
+				return err
 			}
-			leased, payloads = append(leased, j), append(payloads, payload)
+			r.leased = append(r.leased, leased{j, payload})
 		}
 	}
-	return leased, payloads, nil
+	return nil
 }
 
 // confirmDone returns ErrDone if a snapshot confirms that the queue is closed and has nothing unfinished.

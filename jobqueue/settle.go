@@ -109,6 +109,7 @@ type settlement struct {
 	failure Failure
 	result  *NewResult // nil for none
 	value   value      // the result, once it has been read
+	ids     [1]ID
 }
 
 func (b *Broker) settled(ctx context.Context, m settlement) (Outcome, error) {
@@ -126,7 +127,8 @@ func (b *Broker) settle(ctx context.Context, m *settlement, out *Outcome) error 
 		return err
 	}
 	adopted := false
-	err := b.update(ctx, storage.Reads{Jobs: []ID{m.id}, Ends: true}, func(s *step) error {
+	m.ids[0] = m.id
+	err := b.update(ctx, storage.Reads{Jobs: m.ids[:], Ends: true}, func(s *step) error {
 		j, repeated, err := s.settle(b, m)
 		adopted = err == nil && !repeated
 		if err == nil && out != nil {

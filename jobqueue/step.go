@@ -11,8 +11,10 @@ import (
 // A step is one run of a transaction's function, with what there will be to tell once it has committed.
 type step struct {
 	*core
-	tx  storage.Tx
-	now time.Time
+	fn   func(*step) error
+	once func(storage.Tx) error // runs fn on a transaction
+	tx   storage.Tx
+	now  time.Time
 	effects
 }
 
@@ -48,12 +50,19 @@ type event struct {
 }
 
 // steps saves the steps of transactions that have been told of, with their slices.
-var steps = sync.Pool{New: func() any { return new(step) }}
+var steps = sync.Pool{New: func() any {
+	s := new(step)
+	s.once = func(tx storage.Tx) error {
+		s.reset(tx)
+		return s.fn(s)
+	}
+	return s
+}}
 
 // free makes the step another transaction's. Nothing may hold on to it.
 func (s *step) free() {
 	clear(s.events)
-	*s = step{effects: effects{ready: s.ready[:0], wake: s.wake[:0], events: s.events[:0]}}
+	*s = step{once: s.once, effects: effects{ready: s.ready[:0], wake: s.wake[:0], events: s.events[:0]}}
 	steps.Put(s)
 }
 
