@@ -74,6 +74,9 @@ func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 	if c.Due, err = r.Due(farFuture, len(all)+10); err != nil {
 		return nil, fmt.Errorf("Due: %w", err)
 	}
+	if len(c.Due) == 0 {
+		c.Due = nil // nil and empty are the same: law 16
+	}
 	slices.SortFunc(all, func(a, b *storage.Job) int { return cmp.Or(a.Due.Compare(b.Due), a.ID.Compare(b.ID)) })
 	if err := sameJobs("Due", c.Due, all); err != nil {
 		return nil, err
@@ -132,6 +135,9 @@ func readQueue(r storage.Reader, record *storage.Queue) (*queueContents, error) 
 	}
 	if q.Ready, err = r.Ready(name, len(jobs)+10); err != nil {
 		return nil, fmt.Errorf("Ready: %w", err)
+	}
+	if len(q.Ready) == 0 {
+		q.Ready = nil
 	}
 	return q, q.audit()
 }
