@@ -88,9 +88,8 @@ func (s *step) again(j *storage.Job, at time.Time, counted bool) (*storage.Job, 
 	if err != nil {
 		return nil, err
 	}
-	if most := s.limitsFor(j.Spec, q).MaxDeliveries; counted && most > 0 && int(j.Deliveries) >= most {
-		text := "delivered " + strconv.Itoa(int(j.Deliveries)) + " times without being acknowledged"
-		return s.end(j, Failed, beside{failure: Failure{CodeDeliveries, text}}, false)
+	if counted && spent(j, s.limitsFor(j.Spec, q)) {
+		return s.exhaust(j)
 	}
 	if !at.After(s.now) {
 		return s.pend(j)
@@ -101,6 +100,17 @@ func (s *step) again(j *storage.Job, at time.Time, counted bool) (*storage.Job, 
 	j = j.With(st)
 	s.note(changed, j)
 	return j, s.set(j)
+}
+
+// spent reports whether a job has been delivered as often as it may be.
+func spent(j *storage.Job, limits Limits) bool {
+	return limits.MaxDeliveries > 0 && int(j.Deliveries) >= limits.MaxDeliveries
+}
+
+// exhaust ends a job that has no delivery left.
+func (s *step) exhaust(j *storage.Job) (*storage.Job, error) {
+	text := "delivered " + strconv.Itoa(int(j.Deliveries)) + " times without being acknowledged"
+	return s.end(j, Failed, beside{failure: Failure{CodeDeliveries, text}}, false)
 }
 
 // end ends a job. settled says that its holder did.

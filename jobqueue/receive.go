@@ -188,6 +188,13 @@ func (r *receiver) leaseReady(s *step, q *storage.Queue) error {
 			if j.State != Pending {
 				continue // its deadline had passed
 			}
+			limits := s.limitsFor(j.Spec, q)
+			if spent(j, limits) { // the limit was lowered since
+				if _, err = s.exhaust(j); err != nil {
+					return err
+				}
+				continue
+			}
 			var payload []byte
 			if j.Blob == (ID{}) && j.Size <= InlineLimit {
 				payload, err = s.tx.Payload(j)
@@ -195,7 +202,7 @@ func (r *receiver) leaseReady(s *step, q *storage.Queue) error {
 					return err
 				}
 			}
-			j = s.deliver(j, first(r.window, s.limitsFor(j.Spec, q).Lease))
+			j = s.deliver(j, first(r.window, limits.Lease))
 			s.note(delivered, j)
 			if err := s.set(j); err != nil {
 				return err
