@@ -172,6 +172,12 @@ var queueLaws = []law{
 				_, err := tx.JobByKey(k)
 				must(err)
 			}
+			_, err = tx.JobByKey(j.KeyOf())
+			want("JobByKey of the one that was deleted", err, storage.ErrNotFound)
+			for _, k := range []storage.Key{{Queue: names[1], Account: "nobody", Name: "k"}, {Queue: names[1], Account: "a", Name: "kk"}, {Queue: queue("no", "c"), Name: "k"}} {
+				_, err := tx.JobByKey(k)
+				want("JobByKey of one that never was", err, storage.ErrNotFound)
+			}
 		})
 	}},
 }
