@@ -177,19 +177,25 @@ func (e *enqueue) reads() storage.Reads {
 
 // commit adds the jobs, and hands them to receivers that are waiting in the same transaction.
 func (e *enqueue) commit(ctx context.Context) error {
-	b := e.q.b
 	e.reserve()
-	err := b.update(ctx, e.reads(), e.run)
-	for i, h := range e.hands {
-		if err == nil && i < len(e.given) && e.given[i] != nil {
-			j := e.given[i]
-			h.Value.got = []*Delivery{b.delivery(j, e.payloadOf(j.ID))}
-			h.HandOver()
-		} else {
-			h.Release()
-		}
-	}
+	added := false
+	defer func() { e.settleHands(added) }() // after a panic, too: a receiver that stays reserved waits for ever
+	err := e.q.b.update(ctx, e.reads(), e.run)
+	added = err == nil
 	return err
+}
+
+// settleHands gives the reserved receivers their jobs, and sends back those that get none.
+func (e *enqueue) settleHands(added bool) {
+	for i, h := range e.hands {
+		if !added || i >= len(e.given) {
+			h.Release()
+			continue
+		}
+		j := e.given[i]
+		h.Value.got = []*Delivery{e.q.b.delivery(j, e.payloadOf(j.ID))}
+		h.HandOver()
+	}
 }
 
 // reserve takes receivers that are waiting, as many as there are jobs that could go to them. Where there are fewer, and the jobs differ in priority, they take
