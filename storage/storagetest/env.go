@@ -22,7 +22,7 @@ var base = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type env struct {
 	*testing.T
 	store  storage.Store
-	open   func(t testing.TB) storage.Store
+	reopen func(t testing.TB, closed storage.Store) storage.Store
 	closed bool // the law has closed the store
 	ids    int
 	blobs  []storage.ID // whose chunks belong to the state

@@ -310,6 +310,26 @@ var concurrentLaws = []law{
 			}
 		})
 	}},
+	{name: "Close: while many are calling, each call succeeds or returns ErrClosed", run: func(e *env) {
+		e.update(func(tx tx) { tx.put(q1) })
+		jobs := make([]*storage.Job, callers*rounds)
+		for i := range jobs {
+			jobs[i] = e.job(q1)
+		}
+		together(func(n int) {
+			for r := range rounds {
+				if n == 0 && r == rounds/2 {
+					if err := e.store.Close(); err != nil {
+						e.Errorf("Close: got %v, want nil", err)
+					}
+				}
+				if err := e.try(context.Background(), func(tx tx) error { tx.add(jobs[n*rounds+r], "p"); return nil }); err != nil && !errors.Is(err, storage.ErrClosed) {
+					e.Errorf("Update: got %v, want nil or %v", err, storage.ErrClosed)
+				}
+			}
+		})
+		e.close()
+	}},
 	{name: "law 20: of many who add the same key at once one succeeds", run: func(e *env) {
 		e.update(func(tx tx) { tx.put(q1) })
 		for r := range rounds {

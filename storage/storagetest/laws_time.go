@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/pollackq/pollack/storage"
@@ -121,6 +122,29 @@ var timeLaws = []law{
 				last = now
 			}
 		})
+	}},
+	{name: "Alarm: fn is called when the store's clock reaches the time, unless stopped before", waits: true, run: func(e *env) {
+		s, ok := storage.As[storage.Alarmer](e.store)
+		if !ok {
+			return
+		}
+		var now time.Time
+		e.view(func(r reader) { now = r.Now() })
+		var past, soon, stopped atomic.Int32
+		s.Alarm(now.Add(-time.Hour), func() { past.Add(1) })
+		s.Alarm(now.Add(time.Hour), func() { soon.Add(1) })
+		stop := s.Alarm(now.Add(time.Hour), func() { stopped.Add(1) })
+		time.Sleep(time.Hour - time.Millisecond)
+		if past.Load() != 1 || soon.Load() != 0 {
+			e.Errorf("before its time: one of the past was called %d times, one of the future %d", past.Load(), soon.Load())
+		}
+		stop()
+		time.Sleep(2 * time.Millisecond)
+		stop()
+		time.Sleep(time.Hour)
+		if past.Load() != 1 || soon.Load() != 1 || stopped.Load() != 0 {
+			e.Errorf("after its time: of the past %d calls, of the future %d, stopped %d; want 1, 1, 0", past.Load(), soon.Load(), stopped.Load())
+		}
 	}},
 	{name: "law 8: durations and numbers come back as they were given", run: func(e *env) {
 		j := e.job(q1, func(j *storage.Job) {

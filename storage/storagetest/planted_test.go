@@ -22,6 +22,7 @@ type planted struct {
 	quiet  bool // Compare need not find it: it is about what histories do not do
 	tx     func(s *broken, tx storage.Tx) storage.Tx
 	update func(s *broken, ctx context.Context, fn func(storage.Tx) error) error
+	reopen func(t testing.TB, closed storage.Store) storage.Store
 }
 
 // broken is a memstore with a planted fault.
@@ -147,7 +148,8 @@ func TestRunOfAPlantedFault(t *testing.T) {
 	if i < 0 {
 		t.Skip("run by TestPlantedFaultsAreFoundByRun")
 	}
-	storagetest.Run(t, func(testing.TB) storage.Store { return plainStore{plant(faults[i])} })
+	open := func(testing.TB) storage.Store { return plainStore{plant(faults[i])} }
+	storagetest.RunWith(t, open, storagetest.RunOptions{Reopen: faults[i].reopen})
 }
 
 // errLost is a planted error.
@@ -243,5 +245,6 @@ var faults = []planted{
 	{name: "a queue created again goes on counting", tx: func(s *broken, tx storage.Tx) storage.Tx { return counting{tx, s} }},
 	{name: "an empty payload is none", tx: func(_ *broken, tx storage.Tx) storage.Tx { return emptyIsNone{tx} }},
 	{name: "Now changes within a run", quiet: true, tx: func(_ *broken, tx storage.Tx) storage.Tx { return restless{tx} }},
+	{name: "everything is forgotten at the end", quiet: true, reopen: func(testing.TB, storage.Store) storage.Store { return memstore.New(nil) }},
 	{name: "Now is local", quiet: true, tx: func(_ *broken, tx storage.Tx) storage.Tx { return local{tx} }},
 }
