@@ -116,3 +116,50 @@ func syncRate(b *testing.B) float64 {
 	}
 	return n / time.Since(begin).Seconds()
 }
+
+// BenchmarkLarge measures how many bytes are written for each byte of a large value.
+func BenchmarkLarge(b *testing.B) {
+	chunk := func(per int) func(s storage.Store, i int) (int, error) {
+		blob := storage.NewID(time.Now())
+		p := make([]byte, storage.ChunkSize)
+		return func(s storage.Store, i int) (int, error) {
+			return per * len(p), s.Update(b.Context(), storage.Reads{}, func(tx storage.Tx) error {
+				for n := range per {
+					if err := tx.PutChunk(blob, uint32(i*per+n), p); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	payload := func(size int) func(s storage.Store, i int) (int, error) {
+		p := make([]byte, size)
+		return func(s storage.Store, i int) (int, error) {
+			return size, s.Update(b.Context(), storage.Reads{}, func(tx storage.Tx) error {
+				_, err := tx.AddJob(newJob(storage.NewID(time.Now())), p)
+				return err
+			})
+		}
+	}
+	for name, write := range map[string]func(s storage.Store, i int) (int, error){
+		"chunks,1 per Update": chunk(1), "chunks,4 per Update": chunk(4), "chunks,16 per Update": chunk(16),
+		"payloads,64 KiB": payload(64 << 10), "payloads,256 KiB": payload(256 << 10), "payloads,1 MiB": payload(1 << 20),
+		"payloads,2 KiB": payload(2 << 10), "payloads,4 KiB": payload(4 << 10), "payloads,5 KiB": payload(5 << 10),
+	} {
+		b.Run(name, func(b *testing.B) {
+			s, _ := open(b, nil)
+			before := s.Stats().Written
+			size := 0
+			for i := range b.N {
+				n, err := write(s, i)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size += n
+			}
+			b.SetBytes(int64(size / b.N))
+			b.ReportMetric(float64(s.Stats().Written-before)/float64(size), "written/B")
+		})
+	}
+}

@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -143,4 +144,46 @@ func TestOneThatDoesNotFitAloneLeavesItsNeighboursAlone(t *testing.T) {
 		t.Errorf("got next position %d and %d jobs, want 20", next, counts.Total())
 	}
 	check(t, s)
+}
+
+// TestAFullDisk needs a file system of a few MiB: name a directory in it, such as a small tmpfs, in BOLTSTORE_SMALL_DIR.
+func TestAFullDisk(t *testing.T) {
+	dir := os.Getenv("BOLTSTORE_SMALL_DIR")
+	if dir == "" {
+		t.Skip("BOLTSTORE_SMALL_DIR is not set")
+	}
+	path := filepath.Join(dir, "jobs.db")
+	defer os.Remove(path)
+	s := reopen(t, path, nil)
+	update(t, s, func(tx storage.Tx) error { return tx.PutQueue(&storage.Queue{QueueName: queueA}) })
+	for round := range 3 {
+		var ids []storage.ID
+		for {
+			id := storage.NewID(time.Now())
+			err := s.Update(t.Context(), storage.Reads{}, func(tx storage.Tx) error {
+				_, err := tx.AddJob(newJob(id), make([]byte, 50_000))
+				return err
+			})
+			if errors.Is(err, storage.ErrFull) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		if len(ids) < 20 {
+			t.Fatalf("round %d: only %d jobs fit", round, len(ids))
+		}
+		for _, id := range ids {
+			update(t, s, func(tx storage.Tx) error {
+				j, err := tx.Job(id)
+				if err != nil {
+					return err
+				}
+				return tx.DeleteJob(j)
+			})
+		}
+		check(t, s)
+	}
 }
