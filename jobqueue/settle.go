@@ -172,8 +172,8 @@ func (s *step) settle(b *Broker, m *settlement) (*storage.Job, bool, error) {
 // outcome returns what the caller of a settlement gets: from the event if the job has just ended, since its record may be gone.
 func (s *step) outcome(j *storage.Job, repeated bool) (Outcome, error) {
 	for i := range s.events {
-		if e := &s.events[i]; e.kind == ended && e.job.ID == j.ID {
-			return Outcome{Job: jobOf(e.job, e.beside)}, nil
+		if e := &s.events[i]; e.kind == ended && e.job.ID == j.ID && e.job.Version == j.Version {
+			return Outcome{Job: jobOf(e.job, e.beside), Repeated: repeated}, nil
 		}
 	}
 	kept, err := readBeside(s.tx, j)
