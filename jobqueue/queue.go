@@ -307,6 +307,7 @@ func (q *Queue) Delete(ctx context.Context) error {
 			} else if err == nil {
 				if err = s.deleteBlobs(j); err == nil {
 					err = s.tx.DeleteJob(j)
+					s.note(changed, j)
 				}
 			}
 			if err != nil {
