@@ -189,16 +189,16 @@ func (c *Client) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 		return nil, err
 	}
 	var wire struct {
-		Acks []ackResult `json:"acks"`
+		Results []ackResult `json:"results"`
 	}
 	if _, err := c.ask(ctx, l, &wire); err != nil {
 		return nil, err
 	}
-	if len(wire.Acks) != len(acks) {
-		return nil, fmt.Errorf("client: POST /v1/acks: %d results for %d acks", len(wire.Acks), len(acks))
+	if len(wire.Results) != len(acks) {
+		return nil, fmt.Errorf("client: POST /v1/acks: %d results for %d acks", len(wire.Results), len(acks))
 	}
 	out := make([]AckResult, len(acks))
-	for i, r := range wire.Acks {
+	for i, r := range wire.Results {
 		out[i] = AckResult{ID: acks[i].ID, Outcome: r.Outcome, Err: r.err()}
 	}
 	return out, nil

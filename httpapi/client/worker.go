@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	leastSettling = 30 * time.Second // how long a settlement is tried at the least, as long as the consumer runs
+	leastSettling = 2 * time.Minute  // how long a settlement is tried at the least, as long as the consumer runs
 	lastSettling  = 10 * time.Second // how long it is tried at the most once the consumer stops
 )
 
@@ -98,13 +98,13 @@ func (p *pool) release(d *Delivery, o *ReleaseOptions) {
 	p.insist(d, func(ctx context.Context) error { return d.Release(ctx, o) })
 }
 
-// insist settles a job through failures that may pass, for about as long as its lease lasts: what the handler did must be told also when the
+// insist settles a job through failures that may pass, for two minutes or as long as a lease lasts: what the handler did must be told also when the
 // consumer is stopping or the server is just being restarted.
 func (p *pool) insist(d *Delivery, settle func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), max(p.opts.Lease, leastSettling))
 	defer cancel()
 	defer context.AfterFunc(p.ctx, func() { time.AfterFunc(lastSettling, cancel) })()
-	b := backoff{first: time.Second, most: p.c.opts.MaxPause}
+	b := backoff{first: time.Second, most: 5 * time.Second} // not longer: the job may be delivered to others meanwhile
 	for {
 		err := settle(ctx)
 		if err == nil || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrGone) || errors.Is(err, ErrNotFound) {
