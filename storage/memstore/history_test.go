@@ -8,7 +8,7 @@ import (
 )
 
 func TestHistories(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(50) {
 		storagetest.Compare(t, memstore.New(nil), memstore.New(nil), seed, 200)
 	}
 }

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -302,8 +303,9 @@ func must(err error) {
 
 // poison overwrites bytes that whoever kept them must not be reading any more.
 func poison(p []byte) {
-	p = p[:cap(p)]
-	for i := range p {
-		p[i] = 0xdb
+	for p = p[:cap(p)]; len(p) > 0; {
+		p = p[copy(p, poisoned):]
 	}
 }
+
+var poisoned = bytes.Repeat([]byte{0xdb}, 1<<16)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -13,12 +14,19 @@ var sizes = []int{0, 1, 2, 255, 256, 4095, 4096, 4097, storage.ChunkSize - 1, st
 
 // value returns n bytes that differ from those of other numbers.
 func value(n int) string {
+	if v, ok := values.Load(n); ok {
+		return v.(string)
+	}
 	var b strings.Builder
 	for b.Len() < n {
 		fmt.Fprintf(&b, "%d of %d;\x00\xff", b.Len(), n)
 	}
-	return b.String()[:n]
+	v := b.String()[:n]
+	values.Store(n, v)
+	return v
 }
+
+var values sync.Map // from int to string: making large ones takes long
 
 var valueLaws = []law{
 	{name: "law 14: payloads and results of every size up to MaxValue", run: func(e *env) {
