@@ -22,17 +22,20 @@ func (c *call) until(start time.Time, n int64) time.Time {
 type body struct {
 	c     *call
 	r     io.Reader
-	paced bool // the time is ours to bound
+	paced bool
 	start time.Time
 	n     int64
 	err   error
 }
 
 func (c *call) body(limit int64) *body {
-	b := &body{c: c, r: http.MaxBytesReader(c.w, c.r.Body, limit), start: time.Now()}
-	srv, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server)
-	b.paced = !ok || srv.ReadTimeout <= 0
-	return b
+	return &body{c: c, r: http.MaxBytesReader(c.w, c.r.Body, limit), paced: paced(c.r), start: time.Now()}
+}
+
+// paced reports whether the time that a body takes is ours to bound, as the server has no ReadTimeout.
+func paced(r *http.Request) bool {
+	srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	return !ok || srv.ReadTimeout <= 0
 }
 
 // Read implements io.Reader.
@@ -47,6 +50,8 @@ func (b *body) Read(p []byte) (int, error) {
 	b.n += int64(n)
 	if err != nil {
 		b.err = err
+	}
+	if err == io.EOF {
 		b.c.ctl.SetReadDeadline(time.Time{}) // one that passed later would end the request's context
 	}
 	return n, err

@@ -88,7 +88,7 @@ type call struct {
 
 // handle authenticates the caller and answers the error of fn, which has then written nothing.
 func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
-	guard(w, r)
+	h.guard(w, r)
 	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
 	var err error
 	if h.opts.Authenticate != nil {
@@ -100,20 +100,25 @@ func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call
 	if err == nil {
 		err = fn(c)
 	}
-	if err != nil && !c.gone() {
-		h.refuse(w, r, err)
+	if err == nil || errors.Is(err, context.Canceled) && c.gone() {
+		return
 	}
+	h.refuse(w, r, err)
 }
 
 // guard closes the connection after a chunked HTTP/1 request: net/http accepts one that has a Content-Length too and hides that it
-// had, and what a proxy in front took for the end of it may be another's request.
-func guard(w http.ResponseWriter, r *http.Request) {
+// had, and what a proxy in front took for the end of it may be another's request. And it bounds how long the body of a request may take that nobody
+// reads, since net/http reads it before it answers.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		w.Header().Set("Connection", "close")
 	}
+	if r.Body != http.NoBody && paced(r) {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.opts.Patience))
+	}
 }
 
-// gone reports whether the client has gone. A deadline set by middleware is no sign of that.
+// gone reports whether the client has gone, or failed to send its body. A deadline set by middleware is no sign of that.
 func (c *call) gone() bool { return errors.Is(c.r.Context().Err(), context.Canceled) }
 
 // aftermath is how long what must be done after a client has gone may take.

@@ -131,12 +131,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (h *Handler) unknownPath(w http.ResponseWriter, r *http.Request) {
-	guard(w, r)
+	h.guard(w, r)
 	h.refuse(w, r, errUnknownPath)
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request, allowed string) {
-	guard(w, r)
+	h.guard(w, r)
 	h.refuse(w, r, &Problem{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: "allowed here: " + allowed, Header: http.Header{"Allow": {allowed}},
 	})
