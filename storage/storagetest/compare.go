@@ -26,7 +26,8 @@ func Compare(t testing.TB, model, store storage.Store, seed uint64, steps int) {
 	compare(t, model, store, h, fmt.Sprintf("seed %d", seed))
 }
 
-// Fuzz runs histories that are made of the fuzzer's bytes on a memstore and on the stores that open returns.
+// Fuzz runs histories that are made of the fuzzer's bytes on a memstore and on the stores that open returns. Unless it is run with
+// -fuzzminimizetime=10x, go test spends most of its time on making inputs shorter.
 func Fuzz(f *testing.F, open func(t testing.TB) storage.Store) {
 	for seed := range uint64(8) {
 		p := make([]byte, 200<<(seed%4))
