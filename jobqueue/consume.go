@@ -179,18 +179,23 @@ func (p *pool) pause(ctx context.Context, d time.Duration) bool {
 func (p *pool) do(d *Delivery) {
 	ctx, cancel := context.WithCancelCause(p.work)
 	defer cancel(nil)
-	k := &keeper{p: p, d: d, cancel: cancel, over: make(chan struct{})}
-	var joined sync.WaitGroup
-	joined.Go(k.run)
-	err := p.call(ctx, d)
-	close(k.over)
-	joined.Wait()
+	err := errExited
+	over := make(chan struct{})
+	go func() { // a goroutine of its own, because a handler may end it: testing's FailNow does
+		defer close(over)
+		err = p.call(ctx, d)
+	}()
+	k := &keeper{p: p, d: d, cancel: cancel, over: over}
+	k.run()
+	<-over
 
 	// What the handler did must be written down also when the consumer is stopping.
 	if err := p.settle(context.WithoutCancel(p.work), ctx, d, err); err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrNotFound) {
 		p.log.Error("a job could not be settled; its lease will lapse and it will be delivered again", "job", d.ID, "error", err)
 	}
 }
+
+var errExited = errors.New("the handler ended its goroutine")
 
 // call calls the handler; a panic is an error like another.
 func (p *pool) call(ctx context.Context, d *Delivery) (err error) {
@@ -213,74 +218,12 @@ func (p *pool) settle(store, ctx context.Context, d *Delivery, err error) error 
 	case errors.Is(context.Cause(ctx), ErrShutdown):
 		return d.Release(store, &ReleaseOptions{Uncounted: true})
 	case errors.As(err, &permanent):
-		return d.Fail(store, clip(permanent.code, MaxName), clip(err.Error(), MaxText))
+		return d.Fail(store, clip(oneLine(permanent.code), MaxName), clip(err.Error(), MaxText))
 	case errors.As(err, &retry):
 		return d.Release(store, &ReleaseOptions{Delay: min(max(retry.after, 0), yearLimit)})
 	}
 	p.log.Warn("a job's handler failed; it will be delivered again", "job", d.ID, "deliveries", d.Deliveries, "error", err)
 	return d.Release(store, &ReleaseOptions{Delay: min(max(p.opts.Backoff(d.Deliveries), 0), yearLimit)})
-}
-
-// A keeper extends a lease while its handler runs, and ends the handler's context when the lease is lost.
-type keeper struct {
-	p      *pool
-	d      *Delivery
-	cancel context.CancelCauseFunc
-	over   chan struct{} // closed when the handler has returned
-}
-
-func (k *keeper) run() {
-	b := k.p.q.b
-	watch, err := b.watches.add(k.d.ID)
-	if err == nil {
-		defer b.watches.remove(k.d.ID, watch)
-	} else {
-		watch = newWatch() // the broker is shutting down: extending goes on
-	}
-	every := k.p.opts.Lease / 3
-	timer := time.NewTimer(every)
-	defer timer.Stop()
-	for {
-		select {
-		case <-k.over:
-			return
-		case <-timer.C:
-			if k.lost(k.d.Extend(context.WithoutCancel(k.p.work), k.p.opts.Lease)) {
-				return
-			}
-			timer.Reset(every)
-		case <-watch.changed:
-			if k.lost(k.look()) {
-				return
-			}
-		}
-	}
-}
-
-// look says whether the lease still holds.
-func (k *keeper) look() error {
-	b := &Broker{core: k.p.q.b.core}
-	return b.leaseHolds(context.WithoutCancel(k.p.work), k.d.ID, k.d.Token)
-}
-
-// lost reports whether err says that the lease is over, and ends the handler's context if that was not the handler's own doing.
-func (k *keeper) lost(err error) bool {
-	var lost *LeaseLostError
-	switch {
-	case err == nil:
-		return false
-	case errors.Is(err, ErrGone), errors.Is(err, ErrNotFound):
-		return true // it has ended, and nothing is kept
-	case !errors.As(err, &lost):
-		k.p.log.Warn("a lease could not be extended", "job", k.d.ID, "error", err)
-		return false
-	}
-	switch lost.Reason {
-	case JobSucceeded, JobFailed, LeaseReleased: // the handler's own settlement
-	default:
-		k.cancel(err)
-	}
-	return true
 }
 
 // jitter returns a random time up to base doubled for each failure after the first, at most most; never less than half of base.
@@ -303,4 +246,14 @@ func clip(s string, max int) string {
 		s = s[:len(s)-size]
 	}
 	return s
+}
+
+// oneLine replaces the control characters that a code must not have.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }

@@ -1,8 +1,6 @@
 package jobqueue
 
 import (
-	"context"
-
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -41,15 +39,9 @@ func holds(j *storage.Job, t Token) error {
 	return nil
 }
 
-// leaseHolds returns nil if the token has an unlapsed lease now.
-func (b *Broker) leaseHolds(ctx context.Context, id ID, t Token) error {
-	return b.view(ctx, storage.Reads{Jobs: []ID{id}}, func(r storage.Reader) error {
-		j, err := b.find(r, id)
-		if err != nil {
-			return err
-		}
-		return holds(j, t)
-	})
+// settledBy reports whether a job's latest lease has that token and was ended by whoever held it.
+func settledBy(j *storage.Job, t Token) bool {
+	return j.Token == t && (j.Lease == storage.Settled || j.Lease == storage.Released)
 }
 
 // latest says whether a token is that of the latest delivery.

@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // watches are those who wait for a change of a job. Unlike those who wait for a job of a queue they all want the same news, and the last news
 // of a job that is deleted at its end can be had from nobody but the one who ended it: so it is handed to them.
 type watches struct {
-	mu     sync.Mutex // guards what follows
+	count  atomic.Int64 // of watches; changed with mu held
+	mu     sync.Mutex   // guards what follows
 	byJob  map[ID]map[*watch]struct{}
 	closed bool
 }
 
 type watch struct {
 	changed chan struct{} // holds one
-	final   *Job          // the job as it last ended; guarded by watches.mu
+	end     *event        // how the job last ended since the watch began, nil if it has not; guarded by watches.mu
 }
 
 func newWatch() *watch { return &watch{changed: make(chan struct{}, 1)} }
@@ -38,6 +40,7 @@ func (w *watches) add(id ID) (*watch, error) {
 	}
 	one := newWatch()
 	m[one] = struct{}{}
+	w.count.Add(1)
 	return one, nil
 }
 
@@ -45,6 +48,7 @@ func (w *watches) remove(id ID, one *watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.byJob[id], one)
+	w.count.Add(-1)
 	if len(w.byJob[id]) == 0 {
 		delete(w.byJob, id)
 	}
@@ -52,11 +56,20 @@ func (w *watches) remove(id ID, one *watch) {
 
 // notify tells those who watch a job that it has changed; e is nil if only that is known.
 func (w *watches) notify(id ID, e *event) {
+	if w.count.Load() == 0 {
+		return // whoever comes now looks first
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for one := range w.byJob[id] {
-		if e != nil && e.kind == ended {
-			one.final = jobOf(e.job, e.beside)
+	watching := w.byJob[id]
+	var end *event
+	if len(watching) > 0 && e != nil && e.kind == ended {
+		end = new(event)
+		*end = *e // the step that e is of will be used again
+	}
+	for one := range watching {
+		if end != nil {
+			one.end = end
 		}
 		one.poke()
 	}
@@ -80,11 +93,11 @@ func (w *watches) close() {
 	w.notifyAll()
 }
 
-// last returns the job as it ended, if it has, and whether the broker is shutting down.
-func (w *watches) last(one *watch) (final *Job, closed bool) {
+// last returns how the job ended, nil if it has not, and whether the broker is shutting down.
+func (w *watches) last(one *watch) (end *event, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return one.final, w.closed
+	return one.end, w.closed
 }
 
 func (w *watch) poke() {
@@ -116,12 +129,12 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 	defer b.watches.remove(id, one)
 	for {
 		j, err := b.Job(ctx, id)
-		final, closed := b.watches.last(one)
+		end, closed := b.watches.last(one)
 		switch {
 		case err == nil && enough(j):
 			return j, nil
-		case final != nil && b.sees(final.Account) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)):
-			return final, nil
+		case end != nil && b.sees(end.job.Account) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)):
+			return jobOf(end.job, end.beside), nil
 		case err != nil:
 			return nil, err
 		case closed:
