@@ -41,7 +41,7 @@ func main() {
 }
 
 // patience is how long a shutdown waits for requests that are being answered. Polls are not among them: Drain ends these at once.
-const patience = 700 * time.Millisecond
+const patience = 500 * time.Millisecond
 
 // run serves until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
