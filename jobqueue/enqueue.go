@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pollackq/pollack/longpoll"
@@ -16,14 +17,22 @@ import (
 // waiting gets it at once. Errors: ErrQueueClosed, ErrBacklogFull, ErrKeyReused, ErrRefused, ErrTooLarge, ErrInvalid, ErrStoreFull, ErrShutdown;
 // ErrOutcomeUnknown says that the job may have been added: enqueue it again with the same Key to be sure.
 func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
-	e := &enqueue{q: q}
+	e := enqueues.Get().(*enqueue)
+	e.q = q
 	e.drafts, e.out = e.oneDraft[:], e.oneOut[:]
 	e.drafts[0].NewJob = j
-	if err := e.do(ctx); err != nil {
+	err := e.do(ctx)
+	out := e.out[0]
+	*e = enqueue{given: e.given[:0]}
+	enqueues.Put(e)
+	if err != nil {
 		return nil, err
 	}
-	return e.out[0], nil
+	return out, nil
 }
+
+// enqueues saves what calls of Enqueue are done with.
+var enqueues = sync.Pool{New: func() any { return new(enqueue) }}
 
 // EnqueueMany adds up to MaxBatch jobs in one transaction: all or none. They get their positions in the order given.
 func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) {
@@ -95,7 +104,9 @@ func (e *enqueue) do(ctx context.Context) error {
 	}
 	err := e.prepare(ctx)
 	if err == nil {
-		err = e.commit(ctx)
+		if err = e.commit(ctx); errors.Is(err, ErrOutcomeUnknown) {
+			return err // they may have been added
+		}
 	}
 	e.tidy(ctx, err)
 	return err
@@ -119,15 +130,15 @@ func (e *enqueue) prepare(ctx context.Context) error {
 	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
-		replay, err := e.known(ctx, d)
-		if err != nil {
+		var err error
+		if d.known, err = e.known(ctx, d); err != nil {
 			return err
 		}
-		if err := e.readPayload(ctx, d, replay); err != nil {
+		if err := e.readPayload(ctx, d); err != nil {
 			return err
 		}
 		d.id = storage.NewID(time.Now())
-		if err := e.admit(ctx, d, replay); err != nil {
+		if err := e.admit(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -136,23 +147,29 @@ func (e *enqueue) prepare(ctx context.Context) error {
 
 // known reports whether the key of a draft names a job already, where it is worth knowing before the transaction.
 func (e *enqueue) known(ctx context.Context, d *draft) (bool, error) {
-	if d.Key == "" || e.inUserTx || d.Body == nil && e.q.b.opts.Admit == nil {
+	if d.Key == "" || e.inUserTx || d.Body == nil && len(d.Payload) <= stageAt && e.q.b.opts.Admit == nil {
 		return false, nil
 	}
 	key := storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key}
 	err := e.q.b.view(ctx, storage.Reads{Keys: []storage.Key{key}}, func(r storage.Reader) error {
-		_, err := r.JobByKey(key)
+		j, err := r.JobByKey(key)
+		if err == nil {
+			err = asOf(j, r)
+		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return false, nil
+	case errors.Is(err, ErrGone):
+		return true, nil
 	}
 	return err == nil, err
 }
 
-func (e *enqueue) admit(ctx context.Context, d *draft, replay bool) error {
+func (e *enqueue) admit(ctx context.Context, d *draft) error {
 	admit := e.q.b.opts.Admit
-	if admit == nil || replay || e.inUserTx {
+	if admit == nil || d.known || e.inUserTx {
 		return nil
 	}
 	now := stored(time.Now())
@@ -256,6 +273,9 @@ func (e *enqueue) run(s *step) error {
 		if e.out[i] != nil {
 			continue
 		}
+		if d.known { // it was neither kept nor admitted
+			return fmt.Errorf("%w: what the key named has just been forgotten", ErrBusy)
+		}
 		if !q.Closed.IsZero() {
 			return ErrQueueClosed
 		}
@@ -357,9 +377,6 @@ func (e *enqueue) payloadOf(id ID) []byte {
 
 // tidy undoes what was prepared for jobs that were not added.
 func (e *enqueue) tidy(ctx context.Context, err error) {
-	if errors.Is(err, ErrOutcomeUnknown) {
-		return // they may have been added
-	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
 		if err == nil && !e.out[i].Replayed {

@@ -45,6 +45,7 @@ type draft struct {
 	blob     ID // zero unless staged
 	size     int64
 	digest   [32]byte // of the payload, if there is a Key
+	known    bool     // the key named a job before the transaction: the payload was only digested
 	admitted bool
 }
 

@@ -16,7 +16,7 @@ const stageChunks = 16
 
 // readPayload gets a draft's payload: into memory if it is small, else into the store, as a blob that nobody has adopted yet. What is already known to
 // be a replay is only digested.
-func (e *enqueue) readPayload(ctx context.Context, d *draft, replay bool) error {
+func (e *enqueue) readPayload(ctx context.Context, d *draft) error {
 	b := e.q.b
 	limit := b.opts.MaxPayload
 	if e.inUserTx {
@@ -36,7 +36,7 @@ func (e *enqueue) readPayload(ctx context.Context, d *draft, replay bool) error 
 		}
 		body = bytes.NewReader(d.Payload)
 	}
-	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digestOnly: replay, whole: e.inUserTx, closedRefused: true})
+	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digestOnly: d.known, whole: e.inUserTx, closedRefused: true})
 	d.payload, d.blob, d.size, d.digest = v.data, v.blob, v.size, v.digest
 	return err
 }
