@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -38,7 +36,7 @@ func (e *env) id() storage.ID {
 // idOf returns the n-th id of a test.
 func idOf(n int) storage.ID {
 	var id storage.ID
-	_ = id.SetTime(ulid.Timestamp(base) + uint64(n/4)) // several of one millisecond
+	_ = id.SetTime(uint64(base.UnixMilli()) + uint64(n/4)) // several of one millisecond
 	id[6], id[14], id[15] = byte(n%4), byte(n>>8), byte(n)
 	return id
 }
