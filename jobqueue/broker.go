@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pollackq/pollack/longpoll"
@@ -32,9 +33,9 @@ type core struct {
 
 	stopNotify func()
 
-	life     sync.Mutex // guards what follows
+	down     atomic.Bool // no more transactions but the broker's own
+	life     sync.Mutex  // guards what follows
 	draining bool
-	down     bool
 	pools    sync.WaitGroup // consumers of this process; Add only while not draining
 	drained  chan struct{}  // closed when draining begins
 }
@@ -103,9 +104,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	c.life.Lock()
-	c.down = true
-	c.life.Unlock()
+	c.down.Store(true)
 	c.stopNotify()
 	c.timeline.stop()
 	return err
@@ -144,10 +143,7 @@ func (c *core) view(ctx context.Context, r storage.Reads, fn func(storage.Reader
 
 // update runs fn in a transaction and then tells whom it concerns what has changed.
 func (c *core) update(ctx context.Context, r storage.Reads, fn func(*step) error) error {
-	c.life.Lock()
-	down := c.down
-	c.life.Unlock()
-	if down {
+	if c.down.Load() {
 		return ErrShutdown
 	}
 	return c.run(ctx, r, fn)

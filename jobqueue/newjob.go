@@ -80,16 +80,22 @@ func (j *NewJob) check(q QueueName) error {
 		return invalid("outbox", "there are %d, at most %d are allowed", len(j.Outbox), MaxOutbox)
 	}
 	for i, name := range j.Outbox {
-		if err := checkQueueName(QueueName{Name: name}); err != nil {
+		if name == "" {
+			return invalid("outbox", "a queue needs a name")
+		}
+		if err := checkString("outbox", name, MaxName); err != nil {
 			return err
 		}
 		if slices.Contains(j.Outbox[:i], name) {
 			return invalid("outbox", "%q stands in it twice", name)
 		}
 	}
-	for _, t := range []time.Time{j.RunAt, j.Deadline} {
-		if !t.IsZero() && (t.Year() < 1971 || t.Year() > 9999) {
-			return invalid("time", "%v is not from 1971 to 9999", t)
+	for _, f := range []struct {
+		name string
+		at   time.Time
+	}{{"run_at", j.RunAt}, {"deadline", j.Deadline}} {
+		if year := f.at.UTC().Year(); !f.at.IsZero() && (year < 1971 || year > 9999) {
+			return invalid(f.name, "%v is not from 1971 to 9999", f.at)
 		}
 	}
 	return checkLimits(j.Limits)

@@ -108,7 +108,7 @@ type settlement struct {
 	to      State
 	failure Failure
 	result  *NewResult // nil for none
-	value   value      // the result, once it has been read
+	value   *value     // the result, once it has been read
 	ids     [1]ID
 }
 
@@ -136,7 +136,7 @@ func (b *Broker) settle(ctx context.Context, m *settlement, out *Outcome) error 
 		}
 		return err
 	})
-	if m.value.blob != (ID{}) && !(adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
+	if m.value != nil && m.value.blob != (ID{}) && !(adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
 		b.unstage(ctx, m.value.blob)
 	}
 	if err != nil && out != nil {
@@ -196,7 +196,7 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 		return tooLarge("result", b.opts.MaxResult)
 	}
 	if r.Body == nil && len(r.Data) <= stageAt {
-		m.value = value{data: r.Data, size: int64(len(r.Data))}
+		m.value = &value{data: r.Data, size: int64(len(r.Data))}
 		return nil
 	}
 	var q QueueName
@@ -215,7 +215,8 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 	if body == nil {
 		body = bytes.NewReader(r.Data)
 	}
-	m.value, err = b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{})
+	v, err := b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{})
+	m.value = &v
 	return err
 }
 

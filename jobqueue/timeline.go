@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pollackq/pollack/storage"
@@ -23,9 +24,9 @@ type timeline struct {
 	done chan struct{}
 	once sync.Once
 
-	mu    sync.Mutex // guards what follows
-	next  time.Time  // when the alarm is set to; zero if it is not
-	unset func()     // stops the alarm
+	mu    sync.Mutex   // guards what follows
+	next  atomic.Int64 // when the alarm is set to, in microseconds since 1970; 0 if it is not
+	unset func()       // stops the alarm
 }
 
 func newTimeline(c *core) *timeline {
@@ -57,19 +58,28 @@ func (t *timeline) look() {
 
 // at says that there is something to do at a time; now is the store's time of when that was found.
 func (t *timeline) at(due, now time.Time) {
+	if t.early(due) {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.next.IsZero() && !due.Before(t.next) {
+	if t.early(due) {
 		return
 	}
 	t.unset()
-	t.next = due
+	t.next.Store(due.UnixMicro())
 	if a, ok := storage.As[storage.Alarmer](t.c.store); ok {
 		t.unset = a.Alarm(due, t.look)
 		return
 	}
 	timer := time.AfterFunc(due.Sub(now), t.look)
 	t.unset = func() { timer.Stop() }
+}
+
+// early reports whether the alarm will ring by then anyway.
+func (t *timeline) early(due time.Time) bool {
+	next := t.next.Load()
+	return next != 0 && next <= due.UnixMicro()
 }
 
 func (t *timeline) run() {
@@ -81,7 +91,7 @@ func (t *timeline) run() {
 		case <-t.fire:
 			t.mu.Lock()
 			t.unset()
-			t.next = time.Time{}
+			t.next.Store(0)
 			t.mu.Unlock()
 			t.work(ctx)
 		case <-t.quit:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 )
 
 // Lines keeps the lines of waiters, one per key. V is what a waiter brings along for a hand-over (see Reserve). The zero Lines is
@@ -11,8 +12,8 @@ import (
 type Lines[K comparable, V any] struct {
 	mu      sync.Mutex // guards what follows, every line and every waiter
 	lines   map[K]*line[V]
-	largest int // how many lines the map has had at most since it was made
-	waiting int
+	largest int          // how many lines the map has had at most since it was made
+	waiting atomic.Int64 // changed with mu held; whoever finds nobody waiting need not lock
 	arrived uint64
 	closed  error
 }
@@ -52,6 +53,9 @@ func (l *Lines[K, V]) Wait(ctx context.Context, key K, value V, look func() (boo
 
 // Signal wakes the n that waited longest for the key, or as many as there are. Each looks.
 func (l *Lines[K, V]) Signal(key K, n int) {
+	if l.waiting.Load() == 0 {
+		return // whoever comes now looks first
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if q := l.lines[key]; q != nil {
@@ -61,6 +65,9 @@ func (l *Lines[K, V]) Signal(key K, n int) {
 
 // Broadcast wakes all that wait for the key.
 func (l *Lines[K, V]) Broadcast(key K) {
+	if l.waiting.Load() == 0 {
+		return // whoever comes now looks first
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if q := l.lines[key]; q != nil {
@@ -101,9 +108,7 @@ func (l *Lines[K, V]) Len(key K) int {
 
 // Waiting returns how many wait for anything, those that look or are reserved included.
 func (l *Lines[K, V]) Waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiting
+	return int(l.waiting.Load())
 }
 
 // enter makes the waiter a member of its line, looking.
@@ -126,7 +131,7 @@ func (l *Lines[K, V]) enter(key K, w *waiter[V]) error {
 	w.arrival = l.arrived
 	w.line = q
 	q.members++
-	l.waiting++
+	l.waiting.Add(1)
 	w.stepIn(&q.looking)
 	return nil
 }
@@ -144,7 +149,7 @@ func (l *Lines[K, V]) leave(key K, w *waiter[V]) {
 	if w.owes {
 		q.signal(1)
 	}
-	l.waiting--
+	l.waiting.Add(-1)
 	q.members--
 	if q.members == 0 {
 		delete(l.lines, key)

@@ -14,6 +14,9 @@ type Reservation[K comparable, V any] struct {
 // Reserve takes the waiter that waited longest for the key, of those that are asleep, out of the line; false if there is none, or the
 // Lines are closed.
 func (l *Lines[K, V]) Reserve(key K) (Reservation[K, V], bool) {
+	if l.waiting.Load() == 0 {
+		return Reservation[K, V]{}, false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q := l.lines[key]

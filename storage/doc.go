@@ -45,8 +45,8 @@
 //     those of a Key together at most [MaxKey] bytes; a Spec of at most [MaxSpec] bytes of strings; Position and Version below 2^63; Progress finite; maps and slices
 //     nil when empty. jobqueue sees to that; a store may do anything with others. Strings sort by bytes.
 //  12. AddJob keeps the Spec, the Status and the payload, and gives the job its position: the next one of its queue, from 0 and without holes,
-//     unless its state is [Staged], [Entering] or [Gone], which leave Position as it is and use none. The position is in the returned Job and final when Update
-//     returns nil; until then the function neither keeps it nor decides by it. A position is used when AddJob has
+//     unless its state is [Staged], [Entering] or [Gone], which leave Position as it is and use none. AddJob takes the job given over, and may set its
+//     Position: the caller goes on with the returned one. The position is final when Update returns nil; until then the function neither keeps it nor decides by it. A position is used when AddJob has
 //     succeeded in a transaction that commits, even if the same transaction deletes the job again. A queue deleted and created again starts at 0.
 //  13. SetJob, SetResult, DeleteResult, DeletePayload and DeleteJob take a job that this transaction got from Job, JobByKey, Ready, Due or AddJob,
 //     or one that shares its Spec. What the Status was before is the store's knowledge, never the caller's. A job never enters or leaves Staged or Entering, and

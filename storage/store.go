@@ -86,8 +86,8 @@ type Reader interface {
 // A Tx reads and writes within a transaction.
 type Tx interface {
 	Reader
-	// AddJob adds a job with its payload: the record, its key, its position, its place in every order. It returns the job
-	// as it was added, with its Position.
+	// AddJob adds a job with its payload: the record, its key, its position, its place in every order. It takes j over and
+	// returns the job as it was added, with its Position.
 	AddJob(j *Job, payload []byte) (*Job, error)
 	// SetJob replaces a job's Status and moves it to its places.
 	SetJob(j *Job) error

@@ -19,20 +19,14 @@ func (t *tx) AddJob(j *storage.Job, payload []byte) (*storage.Job, error) {
 	if s.jobs[j.ID] != nil || j.Key != "" && s.keys[j.KeyOf()] != nil {
 		return nil, storage.ErrExists
 	}
-	added := &struct { // one allocation
-		job  storage.Job
-		spec storage.Spec
-	}{*j, *j.Spec}
-	job := &added.job
-	job.Spec = &added.spec
 	rec := &record{queue: q}
 	t.log(rec)
-	if job.State.Positioned() {
-		job.Position = q.next
+	if j.State.Positioned() {
+		j.Position = q.next
 		q.next++
 	}
-	s.placeLocked(rec, contents{job: job, payload: clone(payload)})
-	return job, nil
+	s.placeLocked(rec, contents{job: j, payload: clone(payload)})
+	return j, nil
 }
 
 func (t *tx) SetJob(j *storage.Job) error {
