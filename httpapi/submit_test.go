@@ -133,7 +133,9 @@ func TestAPayloadOfUnknownLengthIsBounded(t *testing.T) {
 func TestAKeyNamesOneJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		submit := func(body, key string) *answer { return w.do("POST", "/v1/queues/mail/jobs", body, "Idempotency-Key: "+key) }
+		submit := func(body, key string) *answer {
+			return w.do("POST", "/v1/queues/mail/jobs", body, "Idempotency-Key: "+key)
+		}
 		first := submit(`{"payload":1}`, "order-1").want(202)
 		again := submit(`{"payload":1}`, `"order-1"`).want(202).wantHeader("Idempotent-Replayed", "true")
 		if again.text("id") != first.text("id") || again.header.Get("Location") != first.header.Get("Location") {

@@ -1,0 +1,53 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/pollackq/pollack/httpapi"
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// FuzzRequest looks for a request that panics, or is answered as if the server had failed.
+func FuzzRequest(f *testing.F) {
+	for _, e := range endpoints {
+		f.Add(e.method, e.path+"?timeout=0", `{"lease_token":"00000000000000000000000000000001"}`, "application/json", "Prefer", "wait=0")
+	}
+	f.Add("POST", "/v1/queues/%2e%2e/jobs?tag.=%00&delay=9", "x", "text/plain; a=b", "Idempotency-Key", `"a\"b"`)
+	f.Add("GET", "/v1/jobs/ID/payload", "", "", "Range", "bytes=0-0,2-1,-5")
+	f.Add("GET", "/v1/jobs/ID?wait=0", "", "", "If-None-Match", `W/"1", *`)
+	f.Add("POST", "/v1/jobs/ID/complete", `{"result":1e999,"lease_token":"ffffffffffffffffffffffffffffffff"}`, "application/json", "Lease-Token", "")
+	f.Add("PUT", "/v1/queues/q", `{"lease_seconds":1e18,"retention_seconds":-1e300,"tags":{"a":null}}`, "application/json", "Content-Type", "x")
+	f.Add("POST", "/v1/acks", `{"acks":[{"id":"","lease_token":null},null]}`, "", "Transfer-Encoding", "chunked")
+	f.Fuzz(func(t *testing.T, method, target, body, kind, name, value string) {
+		b := newBroker(t) // what one request does must not change what the next one finds
+		h, err := httpapi.New(b, &httpapi.Options{Authenticate: tokens})
+		if err != nil {
+			t.Fatal(err)
+		}
+		job, err := b.In("alice").Queue("q").Enqueue(t.Context(), jobqueue.NewJob{Payload: []byte("payload")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.ParseRequestURI(strings.Replace(target, "ID", job.ID.String(), 1))
+		if err != nil {
+			return // net/http would not have it
+		}
+		r := httptest.NewRequest("GET", "/", strings.NewReader(body))
+		r.Method, r.URL = method, u
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Authorization", "Bearer alice-token")
+		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
+		if value := u.Query().Get("timeout"); strings.Contains(u.Path, "poll") && value != "0" || u.Query().Has("wait") || r.Header.Get("Prefer") != "" {
+			return // it would wait
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code >= 500 {
+			t.Errorf("%s %s: got %d %s", method, target, w.Code, w.Body)
+		}
+	})
+}
