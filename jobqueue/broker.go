@@ -106,7 +106,9 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	}
 	c.down.Store(true)
 	c.stopNotify()
-	c.timeline.stop()
+	if e := c.timeline.stop(ctx); err == nil {
+		err = e
+	}
 	return err
 }
 

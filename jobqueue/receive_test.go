@@ -381,3 +381,23 @@ func TestClosingAnEmptyQueueAnswersItsReceiversAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// The store fails just when a lease lapses. Whatever else happens before the next attempt, that is made.
+func TestALapseIsNotForgottenWhenTheStoreFailsInThatMoment(t *testing.T) {
+	withRig(t, nil, func(r *rig) {
+		j := r.enqueue("x")
+		r.take()
+		waiting := r.park(r.ctx, nil)
+		time.Sleep(jobqueue.DefaultLease - 1)
+		synctest.Wait()
+		r.store.onUpdate(func(context.Context) error { return errDisk })
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		r.store.onUpdate(nil)
+		r.add(jobqueue.NewJob{Delay: time.Hour}) // sets the alarm anew
+		time.Sleep(time.Second)
+		if d := r.got(waiting, j.ID); d.Lapses != 1 {
+			t.Errorf("got %d lapses, want 1", d.Lapses)
+		}
+	})
+}

@@ -19,10 +19,10 @@ const (
 // A timeline does what time does to jobs: one goroutine, one alarm, set to the earliest Due of the store.
 type timeline struct {
 	c    *core
-	fire chan struct{} // holds one
-	quit chan struct{}
+	fire chan struct{}   // holds one
+	life context.Context // ends when the timeline is to stop
+	end  context.CancelFunc
 	done chan struct{}
-	once sync.Once
 
 	mu    sync.Mutex   // guards what follows
 	next  atomic.Int64 // when the alarm is set to, in microseconds since 1970; 0 if it is not
@@ -30,7 +30,9 @@ type timeline struct {
 }
 
 func newTimeline(c *core) *timeline {
-	return &timeline{c: c, fire: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), unset: func() {}}
+	t := &timeline{c: c, fire: make(chan struct{}, 1), done: make(chan struct{}), unset: func() {}}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t
 }
 
 // start begins with a look at the store. The goroutine ends with stop.
@@ -39,13 +41,18 @@ func (t *timeline) start() {
 	go t.run()
 }
 
-// stop ends the goroutine and waits for it.
-func (t *timeline) stop() {
-	t.once.Do(func() { close(t.quit) })
-	<-t.done
+// stop ends the goroutine and waits for it, until ctx ends.
+func (t *timeline) stop(ctx context.Context) error {
+	t.end()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.unset()
+	t.mu.Unlock()
+	select {
+	case <-t.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // look makes the timeline look at the store now.
@@ -84,8 +91,6 @@ func (t *timeline) early(due time.Time) bool {
 
 func (t *timeline) run() {
 	defer close(t.done)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	for {
 		select {
 		case <-t.fire:
@@ -93,19 +98,19 @@ func (t *timeline) run() {
 			t.unset()
 			t.next.Store(0)
 			t.mu.Unlock()
-			t.work(ctx)
-		case <-t.quit:
+			t.work()
+		case <-t.life.Done():
 			return
 		}
 	}
 }
 
 // work moves all jobs that are due and sets the alarm to the next.
-func (t *timeline) work(ctx context.Context) {
+func (t *timeline) work() {
 	for {
 		var now, next time.Time
 		var found int
-		err := t.c.run(ctx, storage.Reads{Due: dueBatch}, func(s *step) error {
+		err := t.c.run(t.life, storage.Reads{Due: dueBatch}, func(s *step) error {
 			now = s.now
 			jobs, err := s.tx.Due(s.now, dueBatch)
 			if err != nil {
@@ -121,7 +126,7 @@ func (t *timeline) work(ctx context.Context) {
 			return err
 		})
 		select {
-		case <-t.quit:
+		case <-t.life.Done():
 			return
 		default:
 		}
@@ -165,11 +170,12 @@ func (t *timeline) move(s *step, j *storage.Job) error {
 	return nil
 }
 
-// again looks once more after a while of real time.
+// again looks once more after a while of real time. Until then no alarm is set that would take its place: nothing is as overdue.
 func (t *timeline) again(after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.unset()
 	timer := time.AfterFunc(after, t.look)
-	unset := t.unset
-	t.unset = func() { unset(); timer.Stop() }
+	t.unset = func() { timer.Stop() }
+	t.next.Store(1) // microsecond after 1970
 }
