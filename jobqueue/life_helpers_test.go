@@ -294,11 +294,12 @@ func (l *lab) staged(queue string) int64 {
 	return n
 }
 
-// A spy remembers the blobs that were written.
+// A spy remembers the blobs that were written, and calls a function before transactions.
 type spy struct {
 	storage.Store
-	mu    sync.Mutex // guards blobs
+	mu    sync.Mutex // guards what follows
 	blobs []storage.ID
+	hook  func()
 }
 
 // Unwrap lets storage.As see the store itself.
@@ -310,7 +311,20 @@ func (s *spy) seen() []storage.ID {
 	return slices.Clone(s.blobs)
 }
 
+// before has fn called before each Update.
+func (s *spy) before(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = fn
+}
+
 func (s *spy) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	s.mu.Lock()
+	hook := s.hook
+	s.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
 	return s.Store.Update(ctx, r, func(tx storage.Tx) error { return fn(&spyTx{tx, s}) })
 }
 

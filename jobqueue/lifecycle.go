@@ -218,7 +218,7 @@ func (s *step) tombstone(spec *storage.Spec, st storage.Status, keep time.Durati
 	return err
 }
 
-// forget deletes a tombstone whose time has come, and its queue if that is over too.
+// forget deletes a record that is nothing more than that (a tombstone whose time has come, an upload), and its queue if that was the last of a closed one.
 func (s *step) forget(j *storage.Job) error {
 	if err := s.tx.DeleteJob(j); err != nil {
 		return err
@@ -324,7 +324,7 @@ func (s *step) dropUpload(j *storage.Job) error {
 	if err := s.tx.DeleteBlob(j.ID); err != nil {
 		return err
 	}
-	return s.tx.DeleteJob(j)
+	return s.forget(j)
 }
 
 // earliest returns the earlier of two times, of which the second may be none.

@@ -251,34 +251,37 @@ func (q *Queue) Purge(ctx context.Context) (int, error) {
 
 // eachBatch calls fn, each time in a transaction, with the ids of all jobs of a state (0: of any), and adds up what it returns.
 func (q *Queue) eachBatch(ctx context.Context, state State, fn func(*step, []ID) (int, error), sum *int) error {
-	var after ID
-	for {
-		var ids []ID
-		err := q.b.view(ctx, storage.Reads{}, func(r storage.Reader) error {
-			ids = nil
-			jobs, next, err := r.Jobs(q.name, state, after, purgeBatch)
-			for _, j := range jobs {
-				ids = append(ids, j.ID)
-			}
-			after = next
+	return q.pages(ctx, state, func(jobs []*storage.Job) error {
+		ids := make([]ID, len(jobs))
+		for i, j := range jobs {
+			ids[i] = j.ID
+		}
+		n := 0
+		err := q.b.update(ctx, storage.Reads{Jobs: ids, Ends: true}, func(s *step) (err error) {
+			n, err = fn(s, ids)
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		if len(ids) > 0 {
-			n := 0
-			err := q.b.update(ctx, storage.Reads{Jobs: ids, Ends: true}, func(s *step) (err error) {
-				n, err = fn(s, ids)
-				return err
-			})
-			if err != nil {
-				return err
-			}
+		if err == nil {
 			*sum += n
 		}
-		if after == (ID{}) {
-			return nil
+		return err
+	})
+}
+
+// pages calls fn, outside of transactions, with all jobs of a state (0: of any), up to purgeBatch at a time.
+func (q *Queue) pages(ctx context.Context, state State, fn func([]*storage.Job) error) error {
+	var after, next ID
+	for {
+		var jobs []*storage.Job
+		err := q.b.view(ctx, storage.Reads{}, func(r storage.Reader) (err error) {
+			jobs, next, err = r.Jobs(q.name, state, after, purgeBatch)
+			return err
+		})
+		if err == nil && len(jobs) > 0 {
+			err = fn(jobs)
+		}
+		if after = next; err != nil || after == (ID{}) {
+			return err
 		}
 	}
 }
@@ -289,8 +292,29 @@ func (q *Queue) Delete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	errUndone := fmt.Errorf("%w: only a closed queue whose jobs have all ended can be deleted", ErrWrongState)
 	if !info.Done() {
-		return fmt.Errorf("%w: only a closed queue whose jobs have all ended can be deleted", ErrWrongState)
+		return errUndone
+	}
+	deletable := func(j *storage.Job) error {
+		switch {
+		case j.Owed > 0:
+			return fmt.Errorf("%w: jobs in the outbox of job %v have not ended", ErrWrongState, j.ID)
+		case !j.State.Ended() && j.State != Gone && j.State != storage.Staged:
+			return errUndone // an outbox has put it there since, or it is of a new queue of that name
+		}
+		return nil
+	}
+	err = q.pages(ctx, 0, func(jobs []*storage.Job) error { // all of it before anything is deleted
+		for _, j := range jobs {
+			if err := deletable(j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	var sum int
 	err = q.eachBatch(ctx, 0, func(s *step, ids []ID) (int, error) {
@@ -299,8 +323,8 @@ func (q *Queue) Delete(ctx context.Context) error {
 			if errors.Is(err, storage.ErrNotFound) {
 				continue
 			}
-			if err == nil && j.Owed > 0 {
-				return 0, fmt.Errorf("%w: jobs in the outbox of job %v have not ended", ErrWrongState, id)
+			if err == nil {
+				err = deletable(j)
 			}
 			if err == nil && j.State == storage.Staged {
 				err = s.dropUpload(j)
@@ -320,11 +344,20 @@ func (q *Queue) Delete(ctx context.Context) error {
 		return err
 	}
 	return q.b.update(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(s *step) error {
-		s.wake = append(s.wake, q.name)
-		err := s.tx.DeleteQueue(q.name)
+		rec, err := s.tx.Queue(q.name)
 		if errors.Is(err, storage.ErrNotFound) {
-			return nil // with its last record
+			return nil // it went with its last record
 		}
+		if err == nil && rec.Closed.IsZero() {
+			err = errUndone
+		}
+		if err == nil {
+			err = s.tx.DeleteQueue(q.name)
+		}
+		if errors.Is(err, storage.ErrInUse) {
+			err = errUndone
+		}
+		s.wake = append(s.wake, q.name)
 		return err
 	})
 }
