@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"time"
 )
 
 // CodeInvalidPayload is the code of the failure of a job whose payload a Typed consumer could not read.
@@ -36,9 +38,17 @@ func (t Typed[T]) Enqueue(ctx context.Context, v T, j *NewJob) (*Job, error) {
 
 // Receive is Queue.Receive that also reads the payload. A job whose payload is not a T fails with CodeInvalidPayload, and the next one is received.
 func (t Typed[T]) Receive(ctx context.Context, o *ReceiveOptions) (T, *Delivery, error) {
+	var opts ReceiveOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.OnWait != nil {
+		opts.OnWait = sync.OnceFunc(opts.OnWait)
+	}
+	begun, wait := time.Now(), opts.Wait
 	for {
 		var none T
-		d, err := t.q.Receive(ctx, o)
+		d, err := t.q.Receive(ctx, &opts)
 		if err != nil {
 			return none, nil, err
 		}
@@ -51,8 +61,13 @@ func (t Typed[T]) Receive(ctx context.Context, o *ReceiveOptions) (T, *Delivery,
 			t.q.b.giveBack(ctx, d)
 			return none, nil, err
 		}
-		if err := d.Fail(ctx, CodeInvalidPayload, clip(err.Error(), MaxText)); err != nil {
+		if err := d.Fail(ctx, CodeInvalidPayload, clip(err.Error(), MaxText)); err != nil && !errors.Is(err, ErrLeaseLost) {
 			return none, nil, err
+		}
+		if wait > 0 {
+			if opts.Wait = wait - time.Since(begun); opts.Wait <= 0 {
+				opts.Wait = -1
+			}
 		}
 	}
 }

@@ -170,6 +170,7 @@ type hooked struct {
 	mu     sync.Mutex // guards what follows
 	before func(ctx context.Context) error
 	after  func()
+	view   func(ctx context.Context) error
 }
 
 // Unwrap lets storage.As see the store itself.
@@ -187,6 +188,25 @@ func (h *hooked) onCommit(fn func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.after = fn
+}
+
+// onView is onUpdate for View.
+func (h *hooked) onView(fn func(ctx context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.view = fn
+}
+
+func (h *hooked) View(ctx context.Context, r storage.Reads, fn func(storage.Reader) error) error {
+	h.mu.Lock()
+	view := h.view
+	h.mu.Unlock()
+	if view != nil {
+		if err := view(ctx); err != nil {
+			return err
+		}
+	}
+	return h.Store.View(ctx, r, fn)
 }
 
 func (h *hooked) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
