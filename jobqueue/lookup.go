@@ -27,6 +27,12 @@ func (b *Broker) Job(ctx context.Context, id ID) (*Job, error) {
 // JobByKey returns the job that a submitter knows by a key, of the broker's account if it is narrowed to one, else of the queue's. ErrGone: only
 // its tombstone is left.
 func (b *Broker) JobByKey(ctx context.Context, queue QueueName, key string) (*Job, error) {
+	if err := checkQueueName(queue); err != nil {
+		return nil, err
+	}
+	if err := checkString("key", key, MaxName); err != nil {
+		return nil, err
+	}
 	account := queue.Account
 	if b.scoped {
 		account = b.account

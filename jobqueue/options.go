@@ -70,7 +70,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.Lease == 0 {
 		out.Lease = DefaultLease
 	}
-	if err := checkLease(out.Lease); err != nil {
+	if err := checkLimits(Limits{Lease: out.Lease, MaxDeliveries: out.MaxDeliveries, Retention: out.Retention, Tombstone: out.Tombstone}); err != nil {
 		return out, err
 	}
 	if out.Retention == 0 {

@@ -86,6 +86,9 @@ func (q *Queue) Configure(ctx context.Context, set Settings) (info *QueueInfo, c
 
 // Info returns what is known of the queue; ErrNotFound if it does not exist.
 func (q *Queue) Info(ctx context.Context) (*QueueInfo, error) {
+	if err := checkQueueName(q.name); err != nil {
+		return nil, err
+	}
 	var info *QueueInfo
 	err := q.b.view(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(r storage.Reader) error {
 		rec, err := r.Queue(q.name)
@@ -104,6 +107,12 @@ func (q *Queue) Info(ctx context.Context) (*QueueInfo, error) {
 func (b *Broker) Queues(ctx context.Context, after string, max int) ([]*QueueInfo, error) {
 	if max < 1 || max > MaxBatch {
 		return nil, invalid("limit", "%d is not from 1 to %d", max, MaxBatch)
+	}
+	if err := checkString("account", b.account, MaxName); err != nil {
+		return nil, err
+	}
+	if err := checkString("after", after, MaxName); err != nil {
+		return nil, err
 	}
 	var out []*QueueInfo
 	err := b.view(ctx, storage.Reads{}, func(r storage.Reader) error {
@@ -160,6 +169,9 @@ type ListOptions struct {
 // Jobs lists jobs of the queue in the order of their ids. next is where to go on, the zero ID at the end; there may be more to come even if
 // fewer than Limit, or none, were returned.
 func (q *Queue) Jobs(ctx context.Context, o ListOptions) (jobs []*Job, next ID, err error) {
+	if err := checkQueueName(q.name); err != nil {
+		return nil, ID{}, err
+	}
 	if o.Limit == 0 {
 		o.Limit = 100
 	}
@@ -197,6 +209,9 @@ func (q *Queue) Jobs(ctx context.Context, o ListOptions) (jobs []*Job, next ID, 
 // Close closes the queue for good: nothing more goes in (ErrQueueClosed), and once all its jobs have ended every receive is ErrDone, those that
 // wait included. Such a queue is forgotten a tombstone's time later, with its last tombstone. Closing again does nothing; a queue that does not exist is ErrNotFound.
 func (q *Queue) Close(ctx context.Context) error {
+	if err := checkQueueName(q.name); err != nil {
+		return err
+	}
 	return q.b.update(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(s *step) error {
 		rec, err := s.tx.Queue(q.name)
 		if err != nil || !rec.Closed.IsZero() {
@@ -365,6 +380,9 @@ func (q *Queue) Delete(ctx context.Context) error {
 // Idle waits until nothing unfinished is in the queue: no job entering, scheduled, pending or running. A queue that does not exist is idle. It is meant for tests,
 // and for draining before maintenance.
 func (q *Queue) Idle(ctx context.Context) error {
+	if err := checkQueueName(q.name); err != nil {
+		return err
+	}
 	_, err := q.b.idle.Wait(ctx, q.name, struct{}{}, func() (bool, error) {
 		var counts Counts
 		err := q.b.view(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(r storage.Reader) (err error) {
