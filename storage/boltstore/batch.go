@@ -80,15 +80,14 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 	t.arena.free = s.slab
 	wrote := false
 	for i, c := range calls {
-		err, panicked, returned := t.run(c.fn)
-		c.result = result{err: err, panicked: panicked, panics: !returned, wrote: t.wrote, grew: t.grew}
+		c.result = t.run(c.fn)
 		if t.spoiled || t.broken != nil {
 			if c.err == nil && !c.panics {
 				c.err = errors.Join(t.lost, t.broken)
 			}
 			return slices.Concat(calls[:i], calls[i+1:]), false
 		}
-		wrote = wrote || t.wrote
+		wrote = wrote || c.wrote
 	}
 	if !wrote {
 		return nil, false

@@ -170,8 +170,7 @@ func (c *checker) statuses() error {
 }
 
 func (c *checker) expect(in int, key []byte, id storage.ID, record string) {
-	rec := c.bucket(in).Get(key)
-	if rec == nil {
+	if c.get(in, key) == nil {
 		c.report(corrupt(id, record, errMissing))
 	}
 }

@@ -2,7 +2,9 @@ package boltstore_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -231,4 +233,36 @@ func TestCheckFindsPlacesThatDisagree(t *testing.T) {
 		})
 	}
 	check(t, damage(t, make([]byte, 10_000), func(*bbolt.Bucket) error { return nil }))
+}
+
+func TestAPlaceThatIsNotItsJobsIsPassedOver(t *testing.T) {
+	forged := func(b *bbolt.Bucket, key []byte) error {
+		table := crc32.MakeTable(crc32.Castagnoli)
+		crc := crc32.Update(crc32.Update(0, table, key), table, []byte{1})
+		return b.Put(key, binary.LittleEndian.AppendUint32([]byte{1}, crc))
+	}
+	s := damage(t, nil, func(top *bbolt.Bucket) error {
+		ready, due := top.Bucket([]byte("ready")), top.Bucket([]byte("due"))
+		k, _ := ready.Cursor().First()
+		first := bytes.Clone(k)
+		first[8] = 0 // a high priority
+		k, _ = due.Cursor().First()
+		soon := bytes.Clone(k)
+		soon[7]--
+		return errors.Join(forged(ready, first), forged(due, soon))
+	})
+	view(t, s, func(r storage.Reader) error {
+		ready, err := r.Ready(queueA, 10)
+		due, err2 := r.Due(time.Unix(10, 0), 10)
+		if len(ready) != 3 || len(due) != 3 {
+			t.Errorf("got %d ready and %d due, want 3 and 3", len(ready), len(due))
+		}
+		if next, err := r.NextDue(); err != nil || !next.Equal(time.Unix(1, 0)) {
+			t.Errorf("NextDue: got %v, %v", next, err)
+		}
+		return errors.Join(err, err2)
+	})
+	if err := s.Check(t.Context()); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("Check: got %v, want %v", err, storage.ErrCorrupt)
+	}
 }

@@ -39,8 +39,10 @@ func TestAFullStoreRefusesWhatIsNewAndGoesOnWithTheRest(t *testing.T) {
 		t.Errorf("only %d jobs fit", len(ids))
 	}
 	for name, fn := range map[string]func(tx storage.Tx) error{
-		"PutQueue of a new one": func(tx storage.Tx) error { return tx.PutQueue(&storage.Queue{QueueName: storage.QueueName{Name: "new"}}) },
-		"PutChunk":              func(tx storage.Tx) error { return tx.PutChunk(id(1), 0, payload) },
+		"PutQueue of a new one": func(tx storage.Tx) error {
+			return tx.PutQueue(&storage.Queue{QueueName: storage.QueueName{Name: "new"}})
+		},
+		"PutChunk": func(tx storage.Tx) error { return tx.PutChunk(id(1), 0, payload) },
 	} {
 		if err := s.Update(t.Context(), storage.Reads{}, fn); !errors.Is(err, storage.ErrFull) {
 			t.Errorf("%s: got %v, want %v", name, err, storage.ErrFull)

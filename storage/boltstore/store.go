@@ -133,8 +133,9 @@ func (s *Store) read(fn func(*reader) error) (commit uint64, err error) {
 // awaitDurable returns when a commit that has been read is on disk.
 func (s *Store) awaitDurable(commit uint64) error {
 	s.committing.Lock()
-	s.committing.Unlock() //nolint:staticcheck // a barrier
-	if s.durable.Load() >= commit {
+	durable := s.durable.Load()
+	s.committing.Unlock()
+	if durable >= commit {
 		return nil
 	}
 	if s.failed.Load() {

@@ -43,28 +43,30 @@ type undoQueue struct {
 }
 
 // run runs one call. After an error, or a panic, nothing of it is left.
-func (t *txn) run(fn func(storage.Tx) error) (err error, panicked any, returned bool) {
+func (t *txn) run(fn func(storage.Tx) error) result {
 	t.call++
 	t.undo, t.undoQ, t.drops = t.undo[:0], t.undoQ[:0], t.drops[:0]
 	t.wrote, t.grew, t.lost = false, false, nil
 	t.room.begin()
 	clear(t.jobs)
+	r := result{panics: true}
 	func() {
 		defer func() {
-			if !returned {
-				panicked = recover()
+			if r.panics {
+				r.panicked = recover()
 			}
 		}()
-		err = fn(t)
-		returned = true
+		r.err = fn(t)
+		r.panics = false
 	}()
-	if err == nil && returned {
-		err = t.finish()
+	if r.err == nil && !r.panics {
+		r.err = t.finish()
 	}
-	if err != nil || !returned {
+	if r.err != nil || r.panics {
 		t.rollback()
 	}
-	return err, panicked, returned
+	r.wrote, r.grew = t.wrote, t.grew
+	return r
 }
 
 // finish does what was put off until the call had succeeded.

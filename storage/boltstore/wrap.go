@@ -47,13 +47,32 @@ func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
 func (s *Store) Tx(btx *bbolt.Tx) storage.UserTx { return &userTx{s: s, btx: btx} }
 
 type userTx struct {
-	s   *Store
-	btx *bbolt.Tx
+	s      *Store
+	btx    *bbolt.Tx
+	commit uint64 // what commits if btx does, 0 if nothing was written yet
+	hooked bool
 }
 
 func (u *userTx) Deferred() bool { return false }
 
-func (u *userTx) OnCommit(fn func()) { u.btx.OnCommit(fn) }
+func (u *userTx) OnCommit(fn func()) {
+	u.hook()
+	u.btx.OnCommit(fn)
+}
+
+// hook has our own handler run before those of the user, who may read in theirs.
+func (u *userTx) hook() {
+	if u.hooked {
+		return
+	}
+	u.hooked = true
+	u.btx.OnCommit(func() {
+		if u.commit > 0 {
+			u.s.raiseDurable(u.commit)
+			u.s.commits.Add(1)
+		}
+	})
+}
 
 func (u *userTx) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx) error) error {
 	if err := ctx.Err(); err != nil {
@@ -82,20 +101,20 @@ func (u *userTx) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx
 	}
 	defer t.end()
 	s.updates.Add(1)
-	err, panicked, returned := t.run(fn)
+	r := t.run(fn)
+	if r.panics {
+		panic(r.panicked)
+	}
 	if t.broken != nil {
-		err = errors.Join(err, t.broken)
+		return errors.Join(r.err, t.broken)
 	}
-	if !returned {
-		panic(panicked)
-	}
-	if err != nil || !t.wrote {
-		return err
+	if r.err != nil || !r.wrote {
+		return r.err
 	}
 	if err := t.flush(); err != nil {
 		return fmt.Errorf("boltstore: %w", err)
 	}
-	commit := t.meta.commits
-	u.btx.OnCommit(func() { s.raiseDurable(commit); s.commits.Add(1) })
+	u.commit = t.meta.commits
+	u.hook()
 	return nil
 }
