@@ -294,6 +294,36 @@ func TestReceiversAreServedInTheOrderOfTheirComing(t *testing.T) {
 	})
 }
 
+func TestJobsThatBecomeReadyTogetherWakeAsManyReceivers(t *testing.T) {
+	withRig(t, nil, func(r *rig) {
+		ctx, cancel := context.WithCancel(r.ctx)
+		defer cancel()
+		var waiting []<-chan received
+		for range 5 {
+			waiting = append(waiting, r.park(ctx, nil))
+		}
+		at := time.Now().Add(time.Minute)
+		jobs, err := r.q.EnqueueMany(r.ctx, []jobqueue.NewJob{{RunAt: at}, {RunAt: at}, {RunAt: at}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.updates(func() { time.Sleep(time.Minute) }); n != 4 {
+			t.Errorf("got %d transactions, want one of the timeline and one of each receiver that was woken", n)
+		}
+		got := map[jobqueue.ID]bool{}
+		for _, w := range waiting[:3] {
+			got[r.answer(w).d.ID] = true
+		}
+		for _, j := range jobs {
+			if !got[j.ID] {
+				t.Errorf("nobody got job %v", j.ID)
+			}
+		}
+		r.silent(waiting[3])
+		r.silent(waiting[4])
+	})
+}
+
 func TestAThousandParkedReceiversCostNothingAndEachJobOneTransaction(t *testing.T) {
 	withRig(t, nil, func(r *rig) {
 		const n = 1000
