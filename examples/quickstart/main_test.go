@@ -86,6 +86,16 @@ func TestAnEmptyFolderIsNoError(t *testing.T) {
 	}
 }
 
+func TestTheCurrentFolderIsNoDotFolder(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "file", []byte("x"))
+	t.Chdir(dir)
+	last, err := quickstart(t, ".", "")
+	if want := "delivered 1 files, 1 bytes, 1 redelivered, all digests match"; err != nil || last != want {
+		t.Errorf("got %q, %v, want %q", last, err, want)
+	}
+}
+
 func TestWhatCannotBeReadIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := quickstart(t, filepath.Join(dir, "nothing"), ""); err == nil || !strings.Contains(err.Error(), "nothing") {

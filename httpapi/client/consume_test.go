@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -117,6 +118,77 @@ func TestAHandlerMaySettleItsJobItself(t *testing.T) {
 			t.Errorf("got %v %s", got.State, got.Result)
 		}
 		stop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		c := serve(t, oneJob(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			says(200, aJob)(w, r)
+		}), nil)
+		stop := consuming(t, c, func(ctx context.Context, d *client.Delivery) error { return d.Fail(ctx, "broken", "") }, nil)
+		synctest.Wait()
+		stop()
+		if len(asked) != 1 || asked[0] != "/v1/jobs/J/fail" {
+			t.Errorf("the server was asked %q, want nothing after the fail", asked)
+		}
+	})
+}
+
+// oneJob gives one job to the first poll; others wait. The rest is for h.
+func oneJob(h http.HandlerFunc) http.Handler {
+	var polls atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/poll"):
+			h(w, r)
+		case polls.Add(1) == 1:
+			says(200, `{"jobs":[{"id":"J","lease_token":"T","lease_expires_in":30}]}`)(w, r)
+		default:
+			<-r.Context().Done()
+		}
+	})
+}
+
+// A pollThenStop ends a context just when the answer to a poll has come.
+type pollThenStop struct {
+	http.RoundTripper
+	stop context.CancelFunc
+}
+
+func (p *pollThenStop) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/poll") {
+		return p.RoundTripper.RoundTrip(r)
+	}
+	resp, err := p.RoundTripper.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	p.stop()
+	return resp, err
+}
+
+func TestAJobThatComesWhenTheConsumerStopsIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := house(t, nil)
+		j := must[*client.Job](t)(c.Submit(t.Context(), "q", client.NewJob{}))
+		ctx, cancel := context.WithCancel(t.Context())
+		hc := *c.HTTPClient()
+		hc.Transport = &pollThenStop{hc.Transport, cancel}
+		stopping, err := client.New("http://queue.test", &client.Options{HTTPClient: &hc, Token: "secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = stopping.Consume(ctx, "q", func(context.Context, *client.Delivery) error {
+			t.Error("the handler was called")
+			return nil
+		}, nil)
+		got := must[*client.Job](t)(c.Job(t.Context(), j.ID))
+		if err != nil || got.State != client.Pending || got.Deliveries != 0 || got.Version == j.Version {
+			t.Errorf("got %v, %v with %d deliveries, want the job delivered and given back", err, got.State, got.Deliveries)
+		}
 	})
 }
 

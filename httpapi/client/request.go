@@ -115,13 +115,13 @@ func askedFor(err error) time.Duration {
 
 // attempt sends the request and returns a good answer, which the caller reads and then finishes. Everything but 2xx and 304 is an *Error.
 func (c *Client) attempt(ctx context.Context, l call) (*http.Response, func(), error) {
-	watched, dog := watch(ctx, c.opts.Timeout+l.wait)
+	watched, dog := watch(ctx, c.opts.Timeout, l.wait)
 	finish := func() error {
 		dog.stop()
 		if l.body == nil {
 			return nil
 		}
-		return l.body.settle(ctx)
+		return l.body.settle()
 	}
 	req, err := c.request(watched, l, dog)
 	if err != nil {

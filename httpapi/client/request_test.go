@@ -148,10 +148,46 @@ func TestAConnectionOnWhichNothingMovesIsGivenUp(t *testing.T) {
 			}
 		})
 	})
+	t.Run("after the request's body", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := serve(t, http.HandlerFunc(hang), &client.Options{Retries: -1, Timeout: 10 * time.Second})
+			begun := time.Now()
+			_, err := c.Submit(t.Context(), "q", client.NewJob{Payload: []byte("x"), Wait: 5 * time.Second})
+			wantErr(t, "a submit", err, client.ErrStalled)
+			if d := time.Since(begun); d != 15*time.Second {
+				t.Errorf("given up after %v, want 15s", d)
+			}
+		})
+	})
+	t.Run("within the request's body", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			stuck := make(chan struct{})
+			c := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stuck }), &client.Options{Retries: -1, Timeout: 10 * time.Second})
+			begun := time.Now()
+			_, err := c.Submit(t.Context(), "q", client.NewJob{Body: &counting{}, Wait: 5 * time.Second})
+			wantErr(t, "a submit", err, client.ErrStalled)
+			if d := time.Since(begun); d != 10*time.Second {
+				t.Errorf("given up after %v, want 10s", d)
+			}
+			close(stuck)
+		})
+	})
+	t.Run("a caller who takes an answer slowly is not given up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := serve(t, says(200, strings.Repeat("x", 100<<10)), &client.Options{Retries: -1, Timeout: 10 * time.Second})
+			p := must[*client.Content](t)(c.Payload(t.Context(), "J", nil))
+			defer p.Close()
+			io.CopyN(io.Discard, p, 10)
+			time.Sleep(time.Hour)
+			if n, err := io.Copy(io.Discard, p); n != 100<<10-10 || err != nil {
+				t.Errorf("got %d bytes more, %v", n, err)
+			}
+		})
+	})
 	t.Run("a slow transfer is not given up", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(&slow{t, nil}, r.Body) // a minute
+				io.Copy(&slow{}, r.Body)
 				for range 10 {
 					time.Sleep(6 * time.Second)
 					io.WriteString(w, " ")
@@ -159,7 +195,7 @@ func TestAConnectionOnWhichNothingMovesIsGivenUp(t *testing.T) {
 				}
 				io.WriteString(w, aJob)
 			}), &client.Options{Retries: -1, Timeout: 10 * time.Second})
-			body := io.MultiReader(strings.NewReader("begin"), &slow{t, []byte("0123456789")})
+			body := io.MultiReader(strings.NewReader("begin"), &slow{[]byte("0123456789")})
 			if _, err := c.Submit(t.Context(), "q", client.NewJob{Body: body}); err != nil {
 				t.Error(err)
 			}
@@ -167,14 +203,11 @@ func TestAConnectionOnWhichNothingMovesIsGivenUp(t *testing.T) {
 	})
 }
 
-// slow takes or gives a byte at a time, each after 6 seconds.
-type slow struct {
-	t *testing.T
-	p []byte
-}
+// slow gives a byte at a time, each after 20 seconds, and takes anything, after 6.
+type slow struct{ p []byte }
 
 func (s *slow) Read(p []byte) (int, error) {
-	time.Sleep(6 * time.Second)
+	time.Sleep(20 * time.Second)
 	if len(s.p) == 0 {
 		return 0, io.EOF
 	}
@@ -232,16 +265,42 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestTheBodyIsNotReadAfterSubmitHasReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusConflict) } // without reading
+		h := func(w http.ResponseWriter, r *http.Request) { // answers, and then goes on reading
+			http.NewResponseController(w).EnableFullDuplex()
+			w.Header().Set("Content-Length", "2")
+			w.WriteHeader(http.StatusConflict)
+			io.WriteString(w, "{}")
+			http.NewResponseController(w).Flush()
+			for p := make([]byte, 8<<10); ; time.Sleep(time.Millisecond) {
+				if _, err := r.Body.Read(p); err != nil {
+					return
+				}
+			}
+		}
 		body := &counting{}
 		_, err := serve(t, http.HandlerFunc(h), nil).Submit(t.Context(), "q", client.NewJob{Body: body})
-		if err == nil {
-			t.Error("got no error")
+		var e *client.Error
+		if !errors.As(err, &e) || e.Status != http.StatusConflict {
+			t.Errorf("got %v", err)
 		}
-		n := body.n // the race detector sees a read that comes later
+		n := body.n
 		time.Sleep(time.Hour)
 		if body.n != n {
 			t.Errorf("read %d times more", body.n-n)
+		}
+	})
+}
+
+func TestPayloadsAreAskedForAsTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("Accept-Encoding")) }), nil)
+		p := must[*client.Content](t)(c.Payload(t.Context(), "J", nil))
+		defer p.Close()
+		if got := string(must[[]byte](t)(io.ReadAll(p))); got != "identity" {
+			t.Errorf("asked for %q: a size or range would be that of something else", got)
+		}
+		if _, err := c.Payload(t.Context(), "J", &client.Range{Offset: 5}); err == nil {
+			t.Error("got the whole for a part, and no error")
 		}
 	})
 }

@@ -2,16 +2,14 @@ package client
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
-// An upload is what a request sends. Once the call has returned nothing of it is read any more, unless the call's context ended while the
-// caller's reader did not return.
+// An upload is what a request sends. Once the call has returned nothing of it is read any more.
 type upload struct {
 	data   []byte    // this,
 	reader io.Reader // or this from where it stands
@@ -80,20 +78,16 @@ func (u *upload) attach(req *http.Request, dog *watchdog, answer time.Duration) 
 	}
 }
 
-// settle sees to it that nothing is read any more, and returns the error of the caller's reader if it had one. If a read does not return it waits for the context.
-func (u *upload) settle(ctx context.Context) error {
+// settle sees to it that nothing is read any more, and returns the error of the caller's reader if it had one. It waits for a read that is going on, as
+// net/http itself does.
+func (u *upload) settle() error {
+	var err error
 	for _, s := range u.sent {
-		s.over.Store(true)
-		select {
-		case s.gate <- struct{}{}:
-			if err := s.err; err != nil {
-				return err
-			}
-		case <-ctx.Done():
-		}
+		s.gate <- struct{}{}
+		err = cmp.Or(err, s.err)
 	}
-	u.sent = u.sent[:0]
-	return nil
+	u.sent = nil
+	return err
 }
 
 // A sending is the body of one attempt.
@@ -101,7 +95,6 @@ type sending struct {
 	r      io.Reader
 	dog    *watchdog
 	answer time.Duration
-	over   atomic.Bool
 	gate   chan struct{} // holds one while r is read, and for good when it no longer may be
 	err    error         // of r, guarded by gate
 }
@@ -113,9 +106,6 @@ func (s *sending) Read(p []byte) (int, error) {
 		return 0, errSettled
 	}
 	defer func() { <-s.gate }()
-	if s.over.Load() {
-		return 0, errSettled
-	}
 	s.dog.rest()
 	n, err := s.r.Read(p)
 	if err != nil {

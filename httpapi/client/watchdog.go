@@ -20,10 +20,11 @@ type watchdog struct {
 	answered bool        // guarded by mu: the sending side has no say any more
 }
 
-func watch(ctx context.Context, timeout time.Duration) (context.Context, *watchdog) {
+// watch begins with a request that is answered in timeout and wait.
+func watch(ctx context.Context, timeout, wait time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{timeout: timeout, cancel: cancel}
-	w.timer = time.AfterFunc(timeout, func() { cancel(fmt.Errorf("%w: nothing moved for %v", ErrStalled, timeout)) })
+	w.timer = time.AfterFunc(timeout+wait, func() { cancel(fmt.Errorf("%w: nothing moved for %v", ErrStalled, timeout)) })
 	return ctx, w
 }
 
