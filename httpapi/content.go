@@ -3,7 +3,6 @@ package httpapi
 import (
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func (h *Handler) Result(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		defer p.Close()
-		c.serve(p, `"r-`+j.ID.String()+"-"+strconv.FormatInt(j.Finished.UnixMicro(), 36)+`"`, "", j.Finished)
+		c.serve(p, `"r-`+j.ID.String()+`"`, "", j.Finished) // a job that has a result never gets another
 		return nil
 	})
 }

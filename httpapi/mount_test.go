@@ -185,6 +185,17 @@ func TestAShapedJobGetsItsLease(t *testing.T) {
 	if w := poll(); json.Unmarshal(w.Body.Bytes(), &got) != nil || got["job_id"] != "x" || got["payload"] != 1.0 || len(got["lease_token"].(string)) != 32 {
 		t.Errorf("got %s, want the shape with the lease", w.Body)
 	}
+	d, err := b.Queue("q").Enqueue(t.Context(), jobqueue.NewJob{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := b.Queue("q").TryReceive(t.Context(), nil)
+	if err != nil || held.ID != d.ID {
+		t.Fatal(held, err)
+	}
+	if w := serve(h, "POST", "/v1/jobs/"+d.ID.String()+"/extend", `{"lease_token":"`+held.Token.String()+`"}`); w.Code != 200 || w.Body.String() != `{"job_id":"x"}` {
+		t.Errorf("extend: got %d %s, want the shape alone", w.Code, w.Body)
+	}
 	shaped = struct{}{}
 	if w := poll(); json.Unmarshal(w.Body.Bytes(), &got) != nil || w.Code != 200 {
 		t.Errorf("an empty shape: got %d %s", w.Code, w.Body)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -327,6 +328,22 @@ func TestAnAnswerThatCannotBeWrittenGivesTheJobsBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnAnswerIsNotWrittenForAClientThatHasGone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h, b := newHandler(t, httpapi.Options{ShapePolled: func(*http.Request, *jobqueue.Delivery) (any, error) {
+		cancel() // just now
+		return "too late", nil
+	}})
+	if _, err := b.Queue("q").Enqueue(t.Context(), jobqueue.NewJob{}); err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder() // takes anything, as a socket does whose other end has just closed
+	h.ServeHTTP(rec, httptest.NewRequest("GET", "/v1/queues/q/poll", nil).WithContext(ctx))
+	if d, err := b.Queue("q").TryReceive(t.Context(), nil); err != nil || d.Deliveries != 1 || rec.Body.Len() != 0 {
+		t.Errorf("got %+v, %v and the answer %q; want the job back", d, err, rec.Body)
 	}
 }
 

@@ -185,7 +185,7 @@ func TestManyAcksAreAnsweredEach(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := w.do("POST", "/v1/acks", fmt.Sprintf(`{"acks":[
-			{"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}, {"id":"x"}, {"id":%q}, {"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}
+			{"id":"x"}, {"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}, {"id":%q}, {"id":%q,"lease_token":%q}, {"id":%q,"lease_token":%q}
 		]}`, good.ID, token, acked.ID, acked.Token, foreign, token, good.ID, good.ID, strings.Repeat("1", 32), secret.ID, secret.Token)).want(200)
 		var got []string
 		for _, r := range a.get("results").([]any) {
@@ -196,7 +196,7 @@ func TestManyAcksAreAnsweredEach(t *testing.T) {
 			}
 			got = append(got, m["outcome"].(string))
 		}
-		want := []string{"acked", "already_acked", "404not_found<nil>", "404not_found<nil>", "400invalid_request<nil>", "409lease_lostsucceeded", "403forbidden<nil>"}
+		want := []string{"404not_found<nil>", "acked", "already_acked", "404not_found<nil>", "400invalid_request<nil>", "409lease_lostsucceeded", "403forbidden<nil>"}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got %v, want %v", got, want)
 		}

@@ -84,8 +84,13 @@ func TestStatusWaits(t *testing.T) {
 			}
 			a = w.do("GET", path, "")
 		}
-		w.do("GET", path+"?wait=x", "").wantProblem(400, "invalid_request")
 		began := time.Now()
+		w.do("GET", path+"?wait=10", "", `If-None-Match: "0"`).want(200)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("a wait that knows another version took %v, want none", d)
+		}
+		w.do("GET", path+"?wait=x", "").wantProblem(400, "invalid_request")
+		began = time.Now()
 		w.do("GET", path, "", "Prefer: wait=4", "If-None-Match: "+a.header.Get("ETag")).want(304).wantHeader("Preference-Applied", "wait=4")
 		if d := time.Since(began); d != 4*time.Second {
 			t.Errorf("Prefer: wait=4 took %v", d)

@@ -98,6 +98,65 @@ func TestHowManyWaitIsBounded(t *testing.T) {
 		w.do("GET", path, "", "Authorization: Bearer bob-token").wantProblem(429, "too_many_polls") // in all
 		w.enqueue("mail", jobqueue.NewJob{})                                                        // the longest waits for it: it gets 200
 		parked.Wait()
+		for range 4 { // all places are free again
+			w.do("GET", path+"?timeout=1", "").want(204)
+			w.do("GET", job+"?wait=1", "").want(200)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{options: httpapi.Options{MaxPolls: -1, MaxPollsPerAccount: -1}})
+		w.do("GET", "/v1/queues/mail/poll?timeout=1", "").want(204)
+	})
+}
+
+func TestAWaitWhoseClientHasGoneEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{options: httpapi.Options{MaxPolls: 1}})
+		job := "/v1/jobs/" + w.enqueue("other", jobqueue.NewJob{}).ID.String()
+		for _, request := range []struct{ method, path, body, prefer string }{
+			{"GET", "/v1/queues/mail/poll", "", ""}, {"GET", "/v1/queues/mail/poll", "body", ""}, {"POST", "/v1/queues/mail/poll", "{}", ""},
+			{"GET", job + "?wait=30", "", ""}, {"GET", job + "?wait=30", "body", ""}, {"POST", "/v1/queues/other/jobs", "{}", "Prefer: wait=30"},
+			{"POST", "/v1/queues/other/jobs?name=raw", "raw", "Prefer: wait=30"},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			began := time.Now()
+			w.try(ctx, request.method, request.path, request.body, request.prefer)
+			cancel()
+			synctest.Wait()
+			w.do("GET", job+"?wait=1", "").want(200) // the only place is free
+			if d := time.Since(began); d != 2*time.Second {
+				t.Errorf("%v: took %v, want 2s", request, d)
+			}
+		}
+	})
+}
+
+func TestAnEndedJobIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{options: httpapi.Options{MaxPolls: 1}})
+		job := "/v1/jobs/" + w.enqueue("other", jobqueue.NewJob{}).ID.String()
+		w.do("POST", job+"/cancel", "").want(200)
+		var parked sync.WaitGroup
+		parked.Go(func() { w.try(t.Context(), "GET", "/v1/queues/mail/poll", "") })
+		synctest.Wait()
+		w.do("GET", job+"?wait=30", "").want(200) // so it needs no place
+		parked.Wait()
+	})
+}
+
+// What takes long after the body has been read is cut neither by the time that the body was given nor by the server's WriteTimeout.
+func TestASlowAdmissionIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{server: http.Server{WriteTimeout: 2 * time.Second}, broker: &jobqueue.Options{Admit: func(ctx context.Context, _ *jobqueue.Job) error {
+			select {
+			case <-time.After(time.Minute):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}})
+		w.do("POST", "/v1/queues/mail/jobs", `{}`).want(202)
+		w.do("POST", "/v1/queues/mail/jobs", `raw`).want(202)
 	})
 }
 
@@ -172,6 +231,34 @@ func TestAClientThatSendsItsBodyTooSlowlyIsCut(t *testing.T) {
 			resp.Body.Close()
 			if d := time.Since(began); resp.StatusCode != 408 || d != 30*time.Second {
 				t.Errorf("%s: got %d after %v, want 408 after 30s", c.path, resp.StatusCode, d)
+			}
+		})
+	}
+}
+
+func TestABodyThatNobodyReadsIsNotAwaited(t *testing.T) {
+	for path, want := range map[string]struct {
+		status int
+		size   string
+		after  time.Duration
+	}{
+		"/v1/unknown":               {404, "100", 30 * time.Second},
+		"/v1/queues/mail":           {405, "100", 30 * time.Second},
+		"/v1/queues/mail/close":     {404, "100", 30 * time.Second},
+		"/v1/jobs/unknown/complete": {404, "100", 30 * time.Second},
+		"/v1/queues/mail/jobs":      {413, "100000000", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, nil)
+			began := time.Now()
+			conn := w.send("POST " + path + " HTTP/1.1\nHost: x\nAuthorization: Bearer alice-token\nContent-Length: " + want.size + "\n\n")
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if d := time.Since(began); resp.StatusCode != want.status || d != want.after {
+				t.Errorf("%s: got %d after %v, want %d after %v", path, resp.StatusCode, d, want.status, want.after)
 			}
 		})
 	}
