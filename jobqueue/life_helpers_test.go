@@ -116,12 +116,16 @@ func (l *lab) stop() {
 	}
 }
 
-// crash goes on with the file as it is on the disk at this moment, as after a kill; downtime passes before it is opened again.
-func (l *lab) crash(downtime time.Duration) {
+// crash goes on with the file as it is on the disk at this moment, as after a kill; downtime passes before it is opened again. ends are
+// called where the process would have been killed, to end what the test has under way.
+func (l *lab) crash(downtime time.Duration, ends ...func()) {
 	l.Helper()
 	synctest.Wait()
 	image, err := os.ReadFile(l.path)
 	l.must(err)
+	for _, end := range ends {
+		end()
+	}
 	l.stop()
 	l.path = filepath.Join(l.TempDir(), "crashed.db")
 	l.must(os.WriteFile(l.path, image, 0o600))
