@@ -133,18 +133,8 @@ func (s *step) end(j *storage.Job, state State, b beside, settled bool) (*storag
 		}
 		b.message = old.message
 	}
-	if b.hasResult || b.message != "" || b.failure != (Failure{}) {
-		if err := s.tx.SetResult(j, b.encode()); err != nil {
-			return nil, err
-		}
-		st.HasResult = true
-	}
-	if state == Succeeded && !st.NoPayload {
-		if err := s.dropPayload(j); err != nil {
-			return nil, err
-		}
-		st.NoPayload = true
-	}
+	st.HasResult = b.hasResult || b.message != "" || b.failure != (Failure{})
+	st.NoPayload = st.NoPayload || state == Succeeded
 	q, err := s.queueOf(j.Spec)
 	if err != nil {
 		return nil, err
@@ -165,12 +155,27 @@ func (s *step) end(j *storage.Job, state State, b beside, settled bool) (*storag
 	if limits.Retention < 0 && st.Owed == 0 {
 		err = s.remove(j, limits) // whoever waits still gets the job as it ended
 	} else {
-		err = s.set(j)
+		err = s.keep(j, b)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return j, s.quieted(q, limits)
+}
+
+// keep writes a job that has ended, with what is beside its status, and without the payload if it succeeded.
+func (s *step) keep(j *storage.Job, b beside) error {
+	if j.HasResult {
+		if err := s.tx.SetResult(j, b.encode()); err != nil {
+			return err
+		}
+	}
+	if j.State == Succeeded {
+		if err := s.dropPayload(j); err != nil {
+			return err
+		}
+	}
+	return s.set(j)
 }
 
 // retire turns a job whose retention is over into a tombstone, unless jobs in its outbox have not ended: the last of them will have it retired.
@@ -206,13 +211,17 @@ func (s *step) remove(j *storage.Job, limits Limits) error {
 		ID: j.ID, Queue: j.Queue, Account: j.Account, Key: j.Key, RequestHash: j.RequestHash,
 		Priority: j.Priority, Position: j.Position, Created: j.Created,
 	}
-	return s.tombstone(&spec, storage.Status{Version: j.Version + 1, Finished: j.Finished}, limits.Tombstone)
+	from := s.now
+	if !j.Due.IsZero() {
+		from = j.Due // when the retention was over, however long ago that is
+	}
+	return s.tombstone(&spec, storage.Status{Version: j.Version + 1, Finished: j.Finished}, from, limits.Tombstone)
 }
 
-// tombstone adds a record that only remembers a name, for a time.
-func (s *step) tombstone(spec *storage.Spec, st storage.Status, keep time.Duration) error {
+// tombstone adds a record that only remembers a name, for a time from a time.
+func (s *step) tombstone(spec *storage.Spec, st storage.Status, from time.Time, keep time.Duration) error {
 	st.State, st.NoPayload = Gone, true
-	st.Due = s.now.Add(max(keep, 0)).Truncate(time.Microsecond)
+	st.Due = from.Add(max(keep, 0)).Truncate(time.Microsecond)
 	s.dueAt(st.Due)
 	_, err := s.tx.AddJob(&storage.Job{Spec: spec, Status: st}, nil)
 	return err
@@ -242,7 +251,7 @@ func (s *step) quieted(q *storage.Queue, limits Limits) error {
 	}
 	s.wake = append(s.wake, q.QueueName)
 	spec := storage.Spec{ID: storage.NewID(s.now), Queue: q.QueueName, Account: q.Account, Created: s.now}
-	return s.tombstone(&spec, storage.Status{Version: 1, Finished: s.now}, limits.Tombstone)
+	return s.tombstone(&spec, storage.Status{Version: 1, Finished: s.now}, s.now, limits.Tombstone)
 }
 
 // forgetQueue deletes a closed queue that has no records left.
