@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +12,6 @@ import (
 	"io/fs"
 	"log"
 	"mime"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,12 +78,6 @@ func (p *producer) enqueue(ctx context.Context, dir, path string, modified time.
 	defer f.Close()
 	for tries := 0; ; tries++ {
 		digest := sha256.New()
-		begin := make([]byte, 512)
-		n, err := io.ReadFull(f, begin)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return err
-		}
-		digest.Write(begin[:n])
 		if _, err := io.Copy(digest, f); err != nil {
 			return err
 		}
@@ -94,7 +88,7 @@ func (p *producer) enqueue(ctx context.Context, dir, path string, modified time.
 		j, err := p.queue.Enqueue(ctx, jobqueue.NewJob{
 			Body:        &checked{f, sha256.New(), sum}, // streamed, however large it is
 			Name:        label(dir, path),
-			ContentType: kind(path, begin[:n]),
+			ContentType: cmp.Or(mime.TypeByExtension(filepath.Ext(path)), "application/octet-stream"),
 			Tags:        map[string]string{"sha256": sum, "modified": modified.UTC().Format(time.RFC3339)},
 		})
 		switch {
@@ -143,11 +137,4 @@ func label(dir, path string) string {
 		name = name[n:]
 	}
 	return name
-}
-
-func kind(path string, begin []byte) string {
-	if t := mime.TypeByExtension(filepath.Ext(path)); t != "" {
-		return t
-	}
-	return http.DetectContentType(begin)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // awaited runs Await against a script and returns when its requests came, counted from the first.
-func awaited(t *testing.T, ctx context.Context, o client.AwaitOptions, answers ...http.HandlerFunc) (*client.Status, error, []time.Duration) {
+func awaited(t *testing.T, ctx context.Context, o client.AwaitOptions, answers ...http.HandlerFunc) (*client.Status, []time.Duration, error) {
 	t.Helper()
 	s := &script{answers: answers}
 	var mu sync.Mutex // guards begun and at
@@ -33,7 +33,7 @@ func awaited(t *testing.T, ctx context.Context, o client.AwaitOptions, answers .
 	status, err := client.Await(ctx, "http://other.test/orders/7", &o)
 	mu.Lock()
 	defer mu.Unlock()
-	return status, err, slices.Clone(at)
+	return status, slices.Clone(at), err
 }
 
 func state(word string, header ...string) http.HandlerFunc {
@@ -47,7 +47,7 @@ func TestAwaitBeginsWithOneToTwoSecondsAndGrowsToACap(t *testing.T) {
 			for range 15 {
 				answers = append(answers, state("processing"))
 			}
-			s, err, at := awaited(t, t.Context(), client.AwaitOptions{}, append(answers, state("completed"))...)
+			s, at, err := awaited(t, t.Context(), client.AwaitOptions{}, append(answers, state("completed"))...)
 			if err != nil || s.State != client.Succeeded || s.Word != "completed" {
 				t.Fatalf("got %+v, %v", s, err)
 			}
@@ -64,7 +64,7 @@ func TestAwaitBeginsWithOneToTwoSecondsAndGrowsToACap(t *testing.T) {
 
 func TestAwaitHonoursRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err, at := awaited(t, t.Context(), client.AwaitOptions{},
+		_, at, err := awaited(t, t.Context(), client.AwaitOptions{},
 			state("queued", "Retry-After", "100"),
 			func(w http.ResponseWriter, r *http.Request) {
 				state("queued", "Retry-After", time.Now().Add(200*time.Second).UTC().Format(http.TimeFormat))(w, r)
@@ -87,7 +87,7 @@ func TestAwaitHonoursRetryAfter(t *testing.T) {
 
 func TestAwaitWaitsOutWhatMayPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err, at := awaited(t, t.Context(), client.AwaitOptions{},
+		s, at, err := awaited(t, t.Context(), client.AwaitOptions{},
 			breaks, says(500, "oops"), says(502, ""), says(507, ""), says(408, ""), says(425, ""), says(200, `{"sta`, "Content-Length", "100"),
 			says(304, ""), says(202, ""), state("reticulating splines"), says(200, `{"status":7}`), says(200, `{}`), state("FINISHED"))
 		if err != nil || s.State != client.Succeeded || len(at) != 13 {
@@ -102,7 +102,7 @@ func TestAwaitEndsWhenTheJobHasOrCannotBeRead(t *testing.T) {
 		"timed-out": client.Failed, "failed": client.Failed, "canceled": client.Canceled, "cancelled": client.Canceled,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s, err, _ := awaited(t, t.Context(), client.AwaitOptions{}, state(word))
+			s, _, err := awaited(t, t.Context(), client.AwaitOptions{}, state(word))
 			if err != nil || s.State != want || string(s.Body) != `{"status":"`+word+`"}` {
 				t.Errorf("%s: got %+v, %v, want %v", word, s, err, want)
 			}
@@ -110,7 +110,7 @@ func TestAwaitEndsWhenTheJobHasOrCannotBeRead(t *testing.T) {
 	}
 	for status, want := range map[int]error{401: client.ErrUnauthorized, 403: client.ErrRefused, 404: client.ErrNotFound, 410: nil, 400: nil, 422: nil} {
 		synctest.Test(t, func(t *testing.T) {
-			last, err, at := awaited(t, t.Context(), client.AwaitOptions{}, state("running"), says(status, ""))
+			last, at, err := awaited(t, t.Context(), client.AwaitOptions{}, state("running"), says(status, ""))
 			var e *client.Error
 			if !errors.As(err, &e) || e.Status != status || want != nil && !errors.Is(err, want) || len(at) != 2 || last == nil || last.Word != "running" {
 				t.Errorf("%d: got %v after %d requests, last %+v", status, err, len(at), last)
@@ -118,9 +118,9 @@ func TestAwaitEndsWhenTheJobHasOrCannotBeRead(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		_, err, _ := awaited(t, t.Context(), client.AwaitOptions{MaxBody: 100}, state(strings.Repeat("x", 100)))
+		_, _, err := awaited(t, t.Context(), client.AwaitOptions{MaxBody: 100}, state(strings.Repeat("x", 100)))
 		wantErr(t, "a large answer", err, client.ErrAnswerTooLarge)
-		if _, err, _ = awaited(t, t.Context(), client.AwaitOptions{}, says(200, "<html>")); err == nil {
+		if _, _, err = awaited(t, t.Context(), client.AwaitOptions{}, says(200, "<html>")); err == nil {
 			t.Error("got no error for a page")
 		}
 		if _, err := client.Await(t.Context(), "other.test", nil); err == nil {
@@ -134,7 +134,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 		for _, answer := range []http.HandlerFunc{state("running"), breaks, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			begun := time.Now()
-			_, err, at := awaited(t, ctx, client.AwaitOptions{}, answer)
+			_, at, err := awaited(t, ctx, client.AwaitOptions{}, answer)
 			if err != context.DeadlineExceeded || time.Since(begun) != time.Hour || len(at) > 250 {
 				t.Errorf("got %v after %v and %d requests", err, time.Since(begun), len(at))
 			}
@@ -146,7 +146,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 func TestAwaitReadsAnswersAsItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := 0
-		s, err, _ := awaited(t, t.Context(), client.AwaitOptions{
+		s, _, err := awaited(t, t.Context(), client.AwaitOptions{
 			Token: "T",
 			Decode: func(s *client.Status) error {
 				if s.Word = string(s.Body); s.Word == "ready" {
