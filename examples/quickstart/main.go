@@ -1,5 +1,5 @@
-// Command quickstart shows the whole of a job queue in one process: it enqueues every file below a directory, and two consumers that know nothing but the
-// HTTP API fetch each of them, compare its SHA-256 and acknowledge it. One file is dropped on purpose, so that it can be seen to come back.
+// Command quickstart shows the whole of a job queue in one process: it enqueues every file below a directory, and two consumers that know nothing but
+// the HTTP API fetch each of them, compare its SHA-256 and acknowledge it. One file is dropped on purpose, so that it can be seen to come back.
 //
 //	go run ./examples/quickstart [-dir DIR] [-db FILE]
 //

@@ -78,8 +78,9 @@ type Status struct {
 }
 
 // Await reads the status at a URL, of any system, until it is Succeeded, Failed or Canceled, and returns that; a failed job is no error of Await. It
-// takes as long as the context lives: failures of the network and the answers 408, 425, 429 and 5xx are waited out, and a status it does not know is taken for
-// unfinished. Any other 4xx ends it with an *Error. When the context ends, the latest status seen comes with the context's error, or nil if there was none.
+// takes as long as the context lives: failures of the network and the answers 408, 425, 429 and 5xx are waited out, and a status it does not know is
+// taken for unfinished. Any other 4xx ends it with an *Error. When the context ends, the latest status seen comes with the context's error, or nil if
+// there was none.
 func Await(ctx context.Context, url string, o *AwaitOptions) (*Status, error) {
 	opts := o.withDefaults()
 	p := pacer{least: opts.First, most: opts.Most}

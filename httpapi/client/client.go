@@ -22,8 +22,8 @@ type Options struct {
 	// UserAgent replaces "pollack-client".
 	UserAgent string
 
-	// Timeout is how long nothing at all may move on a connection before an attempt is given up, 30 seconds by default. The time that a server is asked to
-	// wait is added to it. The whole of a call is bounded by its context only.
+	// Timeout is how long nothing at all may move on a connection before an attempt is given up, 30 seconds by default. The time that a server is
+	// asked to wait is added to it. The whole of a call is bounded by its context only.
 	Timeout time.Duration
 	// Retries is how often a call is repeated at most: 4 by default, negative for never.
 	Retries int

@@ -16,8 +16,8 @@ import (
 //	RetryAfter(d, err)        it is given back, to be delivered again after d
 //	Permanent(code, err)      it failed, for good
 //
-// ctx ends, with its cause, when the lease turns out to be lost, as that of a canceled job is (an *Error that matches ErrLeaseLost), or when the consumer
-// stops (ErrStopped); a job whose handler then returns an error is given back without counting the delivery.
+// ctx ends, with its cause, when the lease turns out to be lost, as that of a canceled job is (an *Error that matches ErrLeaseLost), or when the
+// consumer stops (ErrStopped); a job whose handler then returns an error is given back without counting the delivery.
 type Handler func(ctx context.Context, d *Delivery) error
 
 // ErrStopped is the cause with which the context of a Handler ends when its consumer stops.
@@ -53,7 +53,8 @@ type ConsumeOptions struct {
 	Lease time.Duration
 	// Grace is how long handlers may go on once the consumer stops, before their contexts end; 0: they end at once.
 	Grace time.Duration
-	// Backoff says how long a job that was given back with an error rests, by how often it has been delivered; nil for 1 s, doubled each time up to 10 min, with jitter.
+	// Backoff says how long a job that was given back with an error rests, by how often it has been delivered; nil for 1 s, doubled each time up to
+	// 10 min, with jitter.
 	Backoff func(deliveries int) time.Duration
 	// NoPayload leaves small payloads out of the answers to polls, for handlers that open them or need none.
 	NoPayload bool
@@ -62,10 +63,10 @@ type ConsumeOptions struct {
 // maxPoll is how many jobs a server gives to one poll.
 const maxPoll = 100
 
-// Consume polls a queue and hands its jobs to the handler, until ctx ends (it returns nil), the queue is done (ErrDone), or the server refuses the poll in
-// a way that will not pass by itself (an *Error). Failures of the network and of the server are waited out, with full jitter and as long as a
-// Retry-After says. It asks only for as many jobs as there are free workers, extends their leases while their handlers run, and recovers panics of the
-// handler. It returns when all handlers have and what they held is settled or given back.
+// Consume polls a queue and hands its jobs to the handler, until ctx ends (it returns nil), the queue is done (ErrDone), or the server refuses the
+// poll in a way that will not pass by itself (an *Error). Failures of the network and of the server are waited out, with full jitter and as long as a
+// Retry-After says. It asks only for as many jobs as there are free workers, extends their leases while their handlers run, and recovers panics of
+// the handler. It returns when all handlers have and what they held is settled or given back.
 func (c *Client) Consume(ctx context.Context, queue string, h Handler, o *ConsumeOptions) error {
 	opts, err := o.withDefaults()
 	if err != nil {

@@ -21,10 +21,10 @@
 //
 // # Repeated requests
 //
-// A call is made again, a few times and after a pause with full jitter, when the network or the server (429, 502, 503, 504) fails it and a repetition can do no harm. Calls
-// with a lease token can be repeated, since the server knows its own work again. So can a submit with a Key; without one it is only
-// repeated where the server said that nothing has happened. A Retry-After is honoured, in seconds and as a date; one that is longer than Options.MaxPause
-// is left to the caller.
+// A call is made again, a few times and after a pause with full jitter, when the network or the server (429, 502, 503, 504) fails it and a repetition
+// can do no harm. Calls with a lease token can be repeated, since the server knows its own work again. So can a submit with a Key; without one it is
+// only repeated, like Release, Redrive and Delete, where the server said that nothing has happened. A Retry-After is honoured, in seconds and as a
+// date; one that is longer than Options.MaxPause is left to the caller.
 //
 // # Errors
 //

@@ -42,7 +42,8 @@ type backoff struct {
 	failures    int
 }
 
-// next returns how long to pause after one more failure: anything up to twice as much as before (full jitter), but what the server asked for at the least.
+// next returns how long to pause after one more failure: anything up to twice as much as before (full jitter), but what the server asked for at the
+// least.
 func (b *backoff) next(asked time.Duration) time.Duration {
 	ceiling := b.most
 	if b.failures < 30 {

@@ -61,8 +61,8 @@ func (w *wireQueue) queue() *Queue {
 	return &Queue{
 		Name: w.Name, Closed: w.Closed, Counts: w.Counts, Oldest: ofSeconds(&w.Oldest), Next: w.Next,
 		Settings: Settings{
-			Lease: ofSeconds(w.Lease), MaxDeliveries: ofNumber(w.MaxDeliveries), Retention: ofSeconds(w.Retention), Tombstone: ofSeconds(w.Tombstone), Backlog: ofNumber(w.Backlog),
-			Tags: w.Tags, Status: w.Status,
+			Lease: ofSeconds(w.Lease), MaxDeliveries: ofNumber(w.MaxDeliveries), Retention: ofSeconds(w.Retention), Tombstone: ofSeconds(w.Tombstone),
+			Backlog: ofNumber(w.Backlog), Tags: w.Tags, Status: w.Status,
 		},
 	}
 }
@@ -156,8 +156,8 @@ func (c *Client) Queues(ctx context.Context) iter.Seq2[*Queue, error] {
 	}
 }
 
-// Jobs iterates over the jobs of a queue in one state, or in all states if that is "", by id: oldest first. Pages are fetched as they are needed; jobs that
-// come or change meanwhile may be missed. It ends with the first error.
+// Jobs iterates over the jobs of a queue in one state, or in all states if that is "", by id: oldest first. Pages are fetched as they are needed;
+// jobs that come or change meanwhile may be missed. It ends with the first error.
 func (c *Client) Jobs(ctx context.Context, queue string, state State) iter.Seq2[*Job, error] {
 	return func(yield func(*Job, error) bool) {
 		after := ""
@@ -206,6 +206,6 @@ func (c *Client) Purge(ctx context.Context, queue string) (int, error) {
 
 // Delete forgets a queue that is closed and done; any other is ErrWrongState.
 func (c *Client) Delete(ctx context.Context, queue string) error {
-	_, err := c.ask(ctx, call{method: http.MethodDelete, path: queuePath(queue)}, nil)
+	_, err := c.ask(ctx, call{method: http.MethodDelete, path: queuePath(queue), once: true}, nil)
 	return err
 }

@@ -45,6 +45,14 @@ func TestACallIsRepeatedWhereThatCanHelpAndDoesNoHarm(t *testing.T) {
 		{"a submit after a refusal that did nothing", submit, []http.HandlerFunc{problem(503, "shutting_down"), good}, 2, nil},
 		{"not a submit whose outcome is unknown", submit, []http.HandlerFunc{problem(503, "outcome_unknown"), good}, 1, client.ErrOutcomeUnknown},
 		{"not a submit after a broken connection", submit, []http.HandlerFunc{breaks, good}, 1, io.EOF},
+		{"not a release after a broken connection", func(ctx context.Context, c *client.Client) error {
+			_, err := c.Release(ctx, "J", "T", nil)
+			return err
+		}, []http.HandlerFunc{breaks, problem(409, "lease_lost")}, 1, io.EOF},
+		{"but an ack", func(ctx context.Context, c *client.Client) error {
+			_, err := c.Ack(ctx, "J", "T")
+			return err
+		}, []http.HandlerFunc{breaks, says(200, `{"outcome":"already_acked"}`)}, 2, nil},
 		{"but one with a key", keyed, []http.HandlerFunc{problem(503, "outcome_unknown"), breaks, good}, 3, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

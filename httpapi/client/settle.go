@@ -127,6 +127,7 @@ func (c *Client) change(ctx context.Context, id, verb, token string, fields map[
 
 func jobCall(id, verb string, fields map[string]any) (call, error) {
 	l := call{method: http.MethodPost, path: jobPath(id) + "/" + verb, header: http.Header{}}
+	l.once = verb == "release" || verb == "redrive" // a repetition would be refused, though the first did it
 	err := l.send(fields)
 	return l, err
 }

@@ -16,8 +16,8 @@ import (
 // A NewJob is a job to be submitted. All fields may be left zero.
 type NewJob struct {
 	Payload []byte // what the consumer gets
-	// Body is the payload instead, streamed from where it stands to its end. If it is an io.Seeker, such as a file, its size is announced and the submit can be
-	// repeated. Nothing is read of it after Submit has returned; a Read that does not return holds Submit up.
+	// Body is the payload instead, streamed from where it stands to its end. If it is an io.Seeker, such as a file, its size is announced and the
+	// submit can be repeated. Nothing is read of it after Submit has returned; a Read that does not return holds Submit up.
 	Body        io.Reader
 	ContentType string // of the payload, "application/octet-stream" by default
 	Name        string // for people: a file name, a title
