@@ -9,11 +9,6 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-type order struct {
-	Item  string `json:"item"`
-	Count int    `json:"count"`
-}
-
 func TestATypedQueueCarriesValues(t *testing.T) {
 	withRig(t, nil, func(r *rig) {
 		orders := jobqueue.JSON[order](r.q)
