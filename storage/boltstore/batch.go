@@ -78,6 +78,7 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 	}
 	before := t.meta.commits
 	t.arena.free = s.slab
+	t.recent = s.recent.in(btx)
 	wrote := false
 	for i, c := range calls {
 		c.result = t.run(c.fn)
@@ -85,6 +86,7 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 			if c.err == nil && !c.panics {
 				c.err = errors.Join(t.lost, t.broken)
 			}
+			s.recent.forget()
 			return slices.Concat(calls[:i], calls[i+1:]), false
 		}
 		wrote = wrote || c.wrote
@@ -93,22 +95,25 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 		return nil, false
 	}
 	if err := t.flush(); err != nil {
+		s.recent.forget()
 		setErr(calls, fmt.Errorf("boltstore: %w", err))
 		return nil, false
 	}
-	commit := t.meta.commits
+	commit, id := t.meta.commits, btx.ID()
 	t.end()
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	err = guarded(btx.Commit)
 	if err == nil {
 		s.slab = t.arena.free[:0]
+		s.recent.committed(id)
 		s.raiseDurable(commit)
 		s.commits.Add(1)
 		stats := btx.Stats()
 		s.written.Add(stats.GetPageAlloc())
 		return nil, false
 	}
+	s.recent.forget()
 	if s.certainlyFull(err, btx, before) {
 		return nil, true
 	}

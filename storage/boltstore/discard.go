@@ -85,6 +85,7 @@ func (t *txn) discard(id storage.ID) (err error) {
 		return storage.ErrNotFound
 	}
 	clear(t.jobs)
+	t.remember(id, deleted)
 	return t.recount(numbers)
 }
 

@@ -20,9 +20,10 @@ type reader struct {
 	at      time.Time
 	meta    meta
 	queues  map[storage.QueueName]*queue
-	jobs    map[storage.ID]*job
-	spoiled bool // a write ended half way through bbolt's pages
-	writing bool // in a method that writes
+	jobs    map[storage.ID]*job // read or written by this call
+	recent  *recent             // what earlier calls have read or written; nil but in the committer
+	spoiled bool                // a write ended half way through bbolt's pages
+	writing bool                // in a method that writes
 	key     [dataLen + idLen]byte
 }
 
@@ -31,10 +32,11 @@ type queue struct {
 	counters
 	name   storage.QueueName
 	key    []byte
-	rec    []byte // the encoded record
-	loaded bool   // counters have been read
-	dirty  bool   // counters are to be written
-	call   uint64 // the call that logged this queue last
+	rec    []byte         // the encoded record
+	loaded bool           // counters have been read
+	dirty  bool           // counters are to be written
+	record *storage.Queue // decoded from rec, nil until asked for
+	call   uint64         // the call that logged this queue last
 }
 
 // counters are what a call may change of a queue, and what is put back when it fails.
@@ -46,8 +48,7 @@ type counters struct {
 
 // A job is what a transaction has read of a job.
 type job struct {
-	queue  uint64
-	status []byte // its encoded Status
+	queue uint64
 	*storage.Job
 }
 
@@ -228,7 +229,15 @@ func (r *reader) Chunk(blob storage.ID, n uint32) (p []byte, err error) {
 
 // job reads a job, once in a transaction.
 func (r *reader) job(id storage.ID) (*job, error) {
-	if e := r.jobs[id]; e != nil {
+	e := r.jobs[id]
+	if e == nil {
+		e = r.recent.get(id)
+	}
+	if e == deleted {
+		return nil, storage.ErrNotFound
+	}
+	if e != nil {
+		r.remember(id, e)
 		return e, nil
 	}
 	rec := r.get(inStatus, id[:])
@@ -243,7 +252,6 @@ func (r *reader) job(id storage.ID) (*job, error) {
 	if err != nil {
 		return nil, corrupt(id, "status", err)
 	}
-	status := rec
 	key := appendDataKey(r.key[:0], number, id, kindSpec)
 	rec = r.get(inData, key)
 	if rec == nil {
@@ -252,7 +260,7 @@ func (r *reader) job(id storage.ID) (*job, error) {
 	if all.Job.Spec, err = decodeSpec(key, rec, id); err != nil {
 		return nil, corrupt(id, "spec", err)
 	}
-	all.job = job{queue: number, status: status, Job: &all.Job}
+	all.job = job{queue: number, Job: &all.Job}
 	r.remember(id, &all.job)
 	return &all.job, nil
 }
@@ -311,10 +319,13 @@ func (r *reader) Queue(name storage.QueueName) (rec *storage.Queue, err error) {
 	if q.number == 0 {
 		return nil, storage.ErrNotFound
 	}
-	if rec, err = decodeQueue(name, q.key, q.rec); err != nil {
-		return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
+	if q.record == nil {
+		if q.record, err = decodeQueue(name, q.key, q.rec); err != nil {
+			q.record = nil
+			return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
+		}
 	}
-	return rec, nil
+	return q.record, nil
 }
 
 func (r *reader) NextPosition(name storage.QueueName) (n uint64, err error) {

@@ -42,6 +42,7 @@ type Store struct {
 	commits, updates atomic.Uint64
 	written          atomic.Int64
 	slab             []byte // the committer's, empty between commits
+	recent           recent // the committer's
 }
 
 var (

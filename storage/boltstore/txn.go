@@ -32,6 +32,7 @@ type undo struct {
 	in     int
 	key    []byte
 	old    []byte // nil if there was none
+	was    *job   // instead of old where the key is that of a Status
 	bucket bool   // the key is a bucket that the call created
 }
 
@@ -64,6 +65,8 @@ func (t *txn) run(fn func(storage.Tx) error) result {
 	}
 	if r.err != nil || r.panics {
 		t.rollback()
+	} else {
+		t.recent.learn(t.jobs)
 	}
 	r.wrote, r.grew = t.wrote, t.grew
 	return r
@@ -97,6 +100,8 @@ func (t *txn) rollback() {
 			switch b := t.bucket(u.in); {
 			case u.bucket:
 				err = b.DeleteBucket(u.key)
+			case u.was != nil:
+				err = b.Put(u.key, appendStatus(nil, u.key, u.was.queue, &u.was.Status))
 			case u.old == nil:
 				err = b.Delete(u.key)
 			default:
@@ -109,7 +114,7 @@ func (t *txn) rollback() {
 	}
 	for i := len(t.undoQ) - 1; i >= 0; i-- {
 		u := &t.undoQ[i]
-		u.q.counters, u.q.rec, u.q.loaded = u.was, u.rec, u.load
+		u.q.counters, u.q.rec, u.q.loaded, u.q.record = u.was, u.rec, u.load, nil
 	}
 	t.room.rollback()
 	t.wrote, t.grew = false, false
@@ -144,6 +149,17 @@ func survives(err error) bool {
 	return false
 }
 
+// setStatus writes a job's Status, and notes what it was: nil if the job is new.
+func (t *txn) setStatus(id []byte, now, was *job) error {
+	t.undo = append(t.undo, undo{in: inStatus, key: id, was: was})
+	t.wrote = true
+	value := t.arena.took(appendStatus(t.arena.next(statusLen), id, now.queue, &now.Status))
+	if err := t.bucket(inStatus).Put(id, value); err != nil {
+		return t.fail(err)
+	}
+	return nil
+}
+
 // put writes a record whose key had the given value (nil if none), both of which stay as they are until the commit.
 func (t *txn) put(in int, key, value, old []byte) error {
 	t.undo = append(t.undo, undo{in: in, key: key, old: old})
@@ -156,8 +172,14 @@ func (t *txn) put(in int, key, value, old []byte) error {
 
 // delete removes a record whose key has the given value.
 func (t *txn) delete(in int, key, old []byte) error {
-	t.undo = append(t.undo, undo{in: in, key: key, old: old})
+	return t.remove(undo{in: in, key: key, old: old})
+}
+
+// remove removes a record; u says how to put it back.
+func (t *txn) remove(u undo) error {
+	t.undo = append(t.undo, u)
 	t.wrote = true
+	in, key := u.in, u.key
 	c := t.cursor(in)
 	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err error) {
+func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error) {
 	t.writing = true
 	defer t.done(&err)
 	defer t.guard(&err)
@@ -38,26 +38,19 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err er
 		t.grew = true
 	}
 
-	all := &struct { // one allocation
-		job
-		storage.Job
-		storage.Spec
-	}{Job: *j, Spec: *j.Spec}
-	added = &all.Job
-	added.Spec = &all.Spec
+	e := &job{queue: q.number, Job: j}
 	t.change(q)
 	if j.State.Positioned() {
-		added.Position = q.next
+		j.Position = q.next
 		q.next++
 	}
 	q.counts[j.State]++
 
-	status := t.arena.took(appendStatus(t.arena.next(statusLen), id, q.number, &added.Status))
-	if err := t.put(inStatus, id, status, nil); err != nil {
+	if err := t.setStatus(id, e, nil); err != nil {
 		return nil, err
 	}
 	dataKey := t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindSpec))
-	spec := t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)), dataKey, added.Spec))
+	spec := t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)), dataKey, j.Spec))
 	if err := t.put(inData, dataKey, spec, nil); err != nil {
 		return nil, err
 	}
@@ -70,12 +63,11 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (added *storage.Job, err er
 			return nil, err
 		}
 	}
-	all.job = job{queue: q.number, status: status, Job: added}
-	if err := t.enter(&all.job); err != nil {
+	if err := t.enter(e); err != nil {
 		return nil, err
 	}
-	t.remember(j.ID, &all.job)
-	return added, nil
+	t.remember(j.ID, e)
+	return j, nil
 }
 
 // enter gives a job its places in the orders that follow its Status.
@@ -134,8 +126,7 @@ func (t *txn) SetJob(j *storage.Job) (err error) {
 			return err
 		}
 	}
-	now.status = t.arena.took(appendStatus(t.arena.next(statusLen), id, was.queue, &now.Status))
-	if err := t.put(inStatus, id, now.status, was.status); err != nil {
+	if err := t.setStatus(id, now, was); err != nil {
 		return err
 	}
 	t.remember(j.ID, now)
@@ -224,7 +215,7 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	if err := t.leave(e); err != nil {
 		return err
 	}
-	if err := t.delete(inStatus, t.keep(j.ID[:]), e.status); err != nil {
+	if err := t.remove(undo{in: inStatus, key: t.keep(j.ID[:]), was: e}); err != nil {
 		return err
 	}
 	for _, r := range records[:n] {
@@ -238,6 +229,6 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 			return err
 		}
 	}
-	delete(t.jobs, j.ID)
+	t.remember(j.ID, deleted)
 	return nil
 }

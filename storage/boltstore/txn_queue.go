@@ -29,7 +29,7 @@ func (t *txn) PutQueue(rec *storage.Queue) (err error) {
 	}
 	b := appendQueue(make([]byte, 0, queueLen(rec)), q.key, number, rec)
 	old := q.rec
-	q.rec = b
+	q.rec, q.record = b, nil
 	return t.put(inQueues, q.key, b, old)
 }
 
@@ -57,7 +57,7 @@ func (t *txn) DeleteQueue(name storage.QueueName) (err error) {
 			return err
 		}
 	}
-	q.counters, q.rec, q.loaded = counters{}, nil, false
+	q.counters, q.rec, q.loaded, q.record = counters{}, nil, false, nil
 	return nil
 }
 
