@@ -18,31 +18,53 @@ func (c *call) answer(status int, v any) error {
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	c.w.Header().Set("Content-Type", "application/json")
-	c.write(status, p)
+	c.answerText(status, p)
 	return nil
 }
 
-// answerJob writes a job as the user shapes it.
-func (c *call) answerJob(status int, j *jobqueue.Job) error {
-	v, err := c.shape(j)
-	if err != nil {
-		return err
-	}
-	return c.answer(status, v)
+// answerText writes JSON. Its error says that the client has not got it.
+func (c *call) answerText(status int, p []byte) error {
+	c.w.Header().Set("Content-Type", "application/json")
+	return c.write(status, p)
 }
 
-// shape returns what stands for a job in an answer.
-func (c *call) shape(j *jobqueue.Job) (any, error) {
-	if c.h.opts.ShapeJob != nil {
-		return c.h.opts.ShapeJob(c.r, j)
+// answerJob writes a job.
+func (c *call) answerJob(status int, j *jobqueue.Job) error {
+	p, err := c.encode(j)
+	if err == nil {
+		c.answerText(status, p)
 	}
-	p, err := json.Marshal(j)
+	return err
+}
+
+// encode returns what stands for a job in an answer.
+func (c *call) encode(j *jobqueue.Job) (json.RawMessage, error) {
+	if c.h.opts.ShapeJob != nil {
+		v, err := c.h.opts.ShapeJob(c.r, j)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(v)
+	}
+	p, err := j.MarshalJSON()
 	if err != nil || c.h.opts.IDPrefix == "" {
-		return json.RawMessage(p), err
+		return p, err
 	}
 	id := j.ID.String()
-	return json.RawMessage(bytes.Replace(p, []byte(`"id":"`+id), []byte(`"id":"`+c.h.opts.IDPrefix+id), 1)), nil
+	return bytes.Replace(p, []byte(`"id":"`+id), []byte(`"id":"`+c.h.opts.IDPrefix+id), 1), nil
+}
+
+// encodeWith is encode with more members, for a job that is an object.
+func (c *call) encodeWith(j *jobqueue.Job, more any) ([]byte, error) {
+	object, err := c.encode(j)
+	if err != nil {
+		return nil, err
+	}
+	members, err := json.Marshal(more)
+	if err != nil {
+		return nil, err
+	}
+	return withMembers(object, members)
 }
 
 // write writes an answer and tells whether the connection took it, as far as can be known.
@@ -90,24 +112,4 @@ func withMembers(object, more []byte) ([]byte, error) {
 	out = append(out, object[:len(object)-1]...)
 	out = append(out, ',')
 	return append(out, more[1:]...), nil
-}
-
-// answerWith writes a job in its own form, with more members.
-func (c *call) answerWith(j *jobqueue.Job, more any) error {
-	v, err := c.shape(j)
-	if err != nil {
-		return err
-	}
-	object, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	members, err := json.Marshal(more)
-	if err != nil {
-		return err
-	}
-	if object, err = withMembers(object, members); err != nil {
-		return err
-	}
-	return c.answer(http.StatusOK, json.RawMessage(object))
 }

@@ -35,8 +35,8 @@
 //
 // # Waiting
 //
-// A poll that waits costs a goroutine and its connection, and no look at the store. It outlives the server's WriteTimeout and ReadTimeout, which are moved by
-// http.ResponseController; where middleware wraps the ResponseWriter without an Unwrap method the wait ends before them. How many wait is bounded by
+// A poll that waits costs a goroutine and its connection, and no look at the store. It outlives the server's WriteTimeout, which is moved by
+// http.ResponseController; where middleware wraps the ResponseWriter without an Unwrap method the wait ends a second before it. How many wait is bounded by
 // [Options.MaxPolls] and [Options.MaxPollsPerAccount].
 //
 // The server should have a ReadHeaderTimeout and a MaxHeaderBytes; bodies, and clients that are slow to send or to read, are bounded here.

@@ -31,6 +31,7 @@ type setup struct {
 	broker  *jobqueue.Options
 	server  http.Server // without Handler
 	wrap    func(http.Handler) http.Handler
+	http2   bool
 }
 
 // tokens are the credentials of the tests, "house" those of the house.
@@ -57,6 +58,12 @@ func newWorld(t *testing.T, s *setup) *world {
 		w.server.Handler = s.wrap(w.h)
 	}
 	w.client = w.net.Client()
+	if s.http2 {
+		p := new(http.Protocols)
+		p.SetUnencryptedHTTP2(true)
+		w.server.Protocols = p
+		w.client.Transport.(*http.Transport).Protocols = p
+	}
 	served := make(chan struct{})
 	go func() {
 		w.server.Serve(w.net)

@@ -27,8 +27,7 @@ func openAPIFor(base string) []byte {
 // OpenAPI answers the OpenAPI 3.1 document of the routes, with the Handler's own address in servers.
 func (h *Handler) OpenAPI(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
-		w.Header().Set("Content-Type", "application/json")
-		c.write(http.StatusOK, h.api)
+		c.answerText(http.StatusOK, h.api)
 		return nil
 	})
 }

@@ -53,7 +53,8 @@ type Options struct {
 	MaxBody int64
 	// MaxWait is the longest that a request waits; longer ones are cut to it. 30 seconds. A poll that does not say waits that long.
 	MaxWait time.Duration
-	// MaxPolls bounds how many requests wait at the same time in all, 10,000, and MaxPollsPerAccount those of one account, 1,000. More are answered 429. Negative: no bound.
+	// MaxPolls bounds how many requests wait at the same time in all, 10,000, and MaxPollsPerAccount those of one account, 1,000 (no bound with
+	// AllowAnonymous). More are answered 429. Negative: no bound.
 	MaxPolls, MaxPollsPerAccount int
 	// Patience is how long a client may take to send a body, and to take an answer: 30 seconds, and a second more for every 16 KiB. Where the
 	// server has a ReadTimeout, that holds for bodies instead. It replaces the server's WriteTimeout.
@@ -105,6 +106,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if out.MaxPollsPerAccount == 0 {
 		out.MaxPollsPerAccount = 1_000
+		if out.AllowAnonymous {
+			out.MaxPollsPerAccount = -1 // all are of one
+		}
 	}
 	if out.Logger == nil {
 		out.Logger = slog.New(slog.DiscardHandler)

@@ -125,8 +125,7 @@ func (c *call) deliver(got []*jobqueue.Delivery, p pollParameters) error {
 		header.Set("Lease-Expires-In", strconv.FormatInt(window(d), 10))
 		header.Set("Delivery-Attempt", strconv.Itoa(d.Deliveries))
 	}
-	header.Set("Content-Type", "application/json")
-	if err := c.write(http.StatusOK, answer); err != nil {
+	if err := c.answerText(http.StatusOK, answer); err != nil {
 		c.h.opts.Logger.Debug("a poll's answer could not be written; its jobs go back", "jobs", len(got), "error", err)
 		return nil // there is nobody to answer
 	}
@@ -194,17 +193,5 @@ func (c *call) polledJob(d *jobqueue.Delivery, p pollParameters) ([]byte, error)
 			l.PayloadBase64 = &payload
 		}
 	}
-	more, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
-	}
-	v, err := c.shape(d.Job)
-	if err != nil {
-		return nil, err
-	}
-	object, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return withMembers(object, more)
+	return c.encodeWith(d.Job, l)
 }

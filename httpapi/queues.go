@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"net/http"
@@ -234,11 +235,11 @@ func (h *Handler) QueueJobs(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		out := struct {
-			Jobs []any   `json:"jobs"`
-			Next *string `json:"next"`
-		}{Jobs: make([]any, len(jobs))}
+			Jobs []json.RawMessage `json:"jobs"`
+			Next *string           `json:"next"`
+		}{Jobs: make([]json.RawMessage, len(jobs))}
 		for i, j := range jobs {
-			if out.Jobs[i], err = c.shape(j); err != nil {
+			if out.Jobs[i], err = c.encode(j); err != nil {
 				return err
 			}
 		}

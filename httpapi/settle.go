@@ -186,9 +186,13 @@ func (h *Handler) Extend(w http.ResponseWriter, r *http.Request) {
 		if h.opts.ShapeJob != nil {
 			return c.answerJob(http.StatusOK, j)
 		}
-		return c.answerWith(j, struct {
+		p, err := c.encodeWith(j, struct {
 			Expires time.Time `json:"lease_expires_at"`
 		}{j.LeaseExpires})
+		if err == nil {
+			c.answerText(http.StatusOK, p)
+		}
+		return err
 	})
 }
 

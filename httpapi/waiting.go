@@ -25,9 +25,7 @@ func (c *call) hold(d time.Duration) time.Duration {
 	if srv == nil {
 		srv = new(http.Server)
 	}
-	if c.ctl.SetReadDeadline(time.Time{}) != nil { // one that passes ends the request's context (golang/go#70834)
-		d = short(d, srv.ReadTimeout)
-	}
+	c.ctl.SetReadDeadline(time.Time{}) // one that is set and passes ends the request's context (golang/go#70834); the server's own does not
 	if c.ctl.SetWriteDeadline(time.Now().Add(d+c.h.opts.Patience)) != nil {
 		d = short(d, srv.WriteTimeout)
 	}

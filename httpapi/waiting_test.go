@@ -39,17 +39,21 @@ func TestAWaitOutlivesTheServersTimeoutsOrHeedsThem(t *testing.T) {
 		write, read time.Duration
 		wrap        func(http.Handler) http.Handler
 		want        time.Duration
+		http2       bool
 	}{
-		{"timeouts that can be moved", 2 * time.Second, 3 * time.Second, nil, 30 * time.Second},
-		{"a hidden connection with a WriteTimeout", 5 * time.Second, 0, hideConnection, 4 * time.Second},
-		{"a hidden connection with a short WriteTimeout", time.Second, 0, hideConnection, 500 * time.Millisecond},
-		{"a hidden connection with a ReadTimeout", 0, 7 * time.Second, hideConnection, 6 * time.Second},
-		{"a hidden connection without timeouts", 0, 0, hideConnection, 30 * time.Second},
-		{"a deadline set by middleware", 0, 0, setDeadline(10 * time.Second), 9 * time.Second},
+		{"timeouts that can be moved", 2 * time.Second, 3 * time.Second, nil, 30 * time.Second, false},
+		{"timeouts that can be moved, HTTP/2", 2 * time.Second, 3 * time.Second, nil, 30 * time.Second, true},
+		{"a hidden connection with a WriteTimeout, HTTP/2", 5 * time.Second, 0, hideConnection, 4 * time.Second, true},
+		{"a hidden connection with a ReadTimeout, HTTP/2", 0, 7 * time.Second, hideConnection, 30 * time.Second, true},
+		{"a hidden connection with a WriteTimeout", 5 * time.Second, 0, hideConnection, 4 * time.Second, false},
+		{"a hidden connection with a short WriteTimeout", time.Second, 0, hideConnection, 500 * time.Millisecond, false},
+		{"a hidden connection with a ReadTimeout", 0, 7 * time.Second, hideConnection, 30 * time.Second, false},
+		{"a hidden connection without timeouts", 0, 0, hideConnection, 30 * time.Second, false},
+		{"a deadline set by middleware", 0, 0, setDeadline(10 * time.Second), 9 * time.Second, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, &setup{server: http.Server{WriteTimeout: c.write, ReadTimeout: c.read}, wrap: c.wrap})
+				w := newWorld(t, &setup{server: http.Server{WriteTimeout: c.write, ReadTimeout: c.read}, wrap: c.wrap, http2: c.http2})
 				path := "/v1/jobs/" + w.enqueue("other", jobqueue.NewJob{}).ID.String()
 				for _, request := range []struct {
 					method, path, body, prefer string
@@ -110,8 +114,14 @@ func TestHowManyWaitIsBounded(t *testing.T) {
 }
 
 func TestAWaitWhoseClientHasGoneEnds(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		testAWaitWhoseClientHasGone(t, http2)
+	}
+}
+
+func testAWaitWhoseClientHasGone(t *testing.T, http2 bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &setup{options: httpapi.Options{MaxPolls: 1}})
+		w := newWorld(t, &setup{options: httpapi.Options{MaxPolls: 1}, http2: http2})
 		job := "/v1/jobs/" + w.enqueue("other", jobqueue.NewJob{}).ID.String()
 		for _, request := range []struct{ method, path, body, prefer string }{
 			{"GET", "/v1/queues/mail/poll", "", ""}, {"GET", "/v1/queues/mail/poll", "body", ""}, {"POST", "/v1/queues/mail/poll", "{}", ""},
