@@ -24,8 +24,8 @@ func (a *ackAnswer) refused(err error) {
 	a.Error.Title = http.StatusText(a.Error.Status)
 }
 
-// AckMany acks up to jobqueue.MaxBatch jobs in one transaction: {"acks": [{"id", "lease_token"}]}. It answers 200 with {"results": [{"id", "outcome"} or {"id", "error"}]} in
-// the same order, each by itself: an error is the problem that a single ack would get.
+// AckMany acks up to jobqueue.MaxBatch jobs in one transaction: {"acks": [{"id", "lease_token"}]}. It answers 200 with {"results": [{"id", "outcome"}
+// or {"id", "error"}]} in the same order, each by itself: an error is the problem that a single ack would get.
 func (h *Handler) AckMany(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		var b struct {

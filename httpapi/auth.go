@@ -9,11 +9,12 @@ import (
 )
 
 // An Authenticator says whose request it is: the account whose queues and jobs it may see. Any error is answered 401, unless it is (or wraps) a
-// *Problem, which is answered as it is: 503 while credentials cannot be looked up. An Authenticator that compares secrets should do so in constant time, as
-// those of this package do.
+// *Problem, which is answered as it is: 503 while credentials cannot be looked up. An Authenticator that compares secrets should do so in constant
+// time, as those of this package do.
 type Authenticator func(r *http.Request) (account string, err error)
 
-// An Action is what a caller wants to do, for Options.Authorize: producers submit, read and cancel, consumers receive, read and settle, operators inspect and manage.
+// An Action is what a caller wants to do, for Options.Authorize: producers submit, read and cancel, consumers receive, read and settle, operators
+// inspect and manage.
 type Action string
 
 // The actions.
@@ -27,8 +28,8 @@ const (
 	ActionManage  Action = "manage"  // create, change, close, purge and delete queues; redrive
 )
 
-// BearerTokens returns an Authenticator for "Authorization: Bearer TOKEN", given the account of each token. Tokens are kept and compared as SHA-256 digests, against all of
-// them in turn: for more than some hundreds, look the digest up in a database. Empty tokens let nobody in.
+// BearerTokens returns an Authenticator for "Authorization: Bearer TOKEN", given the account of each token. Tokens are kept and compared as SHA-256
+// digests, against all of them in turn: for more than some hundreds, look the digest up in a database. Empty tokens let nobody in.
 func BearerTokens(accounts map[string]string) Authenticator {
 	known := newDigests()
 	for token, account := range accounts {
@@ -49,8 +50,8 @@ func BearerTokens(accounts map[string]string) Authenticator {
 // A Login is a user's name and password.
 type Login struct{ User, Password string }
 
-// BasicAuth returns an Authenticator for HTTP Basic authentication, given the account of each login. It compares as BearerTokens does, so the passwords should be long random keys,
-// not words of people. Logins without a user and a password let nobody in.
+// BasicAuth returns an Authenticator for HTTP Basic authentication, given the account of each login. It compares as BearerTokens does, so the
+// passwords should be long random keys, not words of people. Logins without a user and a password let nobody in.
 func BasicAuth(realm string, accounts map[Login]string) Authenticator {
 	known := newDigests()
 	for l, account := range accounts {
@@ -71,8 +72,8 @@ func BasicAuth(realm string, accounts map[Login]string) Authenticator {
 	}
 }
 
-// AnyOf returns an Authenticator that takes the answer of the first of several that accepts the request. When none does, the challenges of all are sent; a
-// *Problem other than 401 ends the search.
+// AnyOf returns an Authenticator that takes the answer of the first of several that accepts the request. When none does, the challenges of all are
+// sent; a *Problem other than 401 ends the search.
 func AnyOf(several ...Authenticator) Authenticator {
 	return func(r *http.Request) (string, error) {
 		none := Unauthorized()

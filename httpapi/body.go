@@ -29,7 +29,11 @@ type body struct {
 }
 
 func (c *call) body(limit int64) *body {
-	return &body{c: c, r: http.MaxBytesReader(c.w, c.r.Body, limit), paced: paced(c.r), start: time.Now()}
+	r := c.r.Body
+	if r == nil { // as in a request that never was on a wire
+		r = http.NoBody
+	}
+	return &body{c: c, r: http.MaxBytesReader(c.w, r, limit), paced: paced(c.r), start: time.Now()}
 }
 
 // paced reports whether the time that a body takes is ours to bound, as the server has no ReadTimeout.

@@ -9,8 +9,8 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// Payload answers the bytes that the job of the path value "id" was enqueued with, as what they were said to be. Range, HEAD and conditional requests work. It is 410
-// when they are no longer kept: after the job has succeeded. However slowly a client reads, nothing in the store waits for it.
+// Payload answers the bytes that the job of the path value "id" was enqueued with, as what they were said to be. Range, HEAD and conditional requests
+// work. It is 410 when they are no longer kept: after the job has succeeded. However slowly a client reads, nothing in the store waits for it.
 func (h *Handler) Payload(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		j, err := c.job(ActionRead)

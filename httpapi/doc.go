@@ -23,26 +23,26 @@
 //	POST   /v1/queues/{queue}/purge   Purge
 //	GET    /v1/openapi.json           OpenAPI: all of this in detail, for programs
 //
-// Every endpoint is also a method of [Handler] that reads the path values "queue" and "id", so that a server can lay out paths of its own. Options shape the jobs and
-// errors it answers; [Handler.SubmitFunc] and [Handler.Func] are for bodies and endpoints of its own. An id that the other side chose is a key: look the job up with
-// jobqueue.Broker.JobByKey and hand it on with http.Request.SetPathValue.
+// Every endpoint is also a method of [Handler] that reads the path values "queue" and "id", so that a server can lay out paths of its own. Options
+// shape the jobs and errors it answers; [Handler.SubmitFunc] and [Handler.Func] are for bodies and endpoints of its own. An id that the other side
+// chose is a key: look the job up with jobqueue.Broker.JobByKey and hand it on with http.Request.SetPathValue.
 //
 // # Who may do what
 //
-// [Options.Authenticate] says whose a request is. An account sees its own queues and jobs; what is somebody else's is answered like what never was. [Options.Authorize] may
-// refuse more: a producer is not a consumer is not an operator. Cross-origin requests are the business of the server: without CORS headers of its own a browser lets none read
-// an answer, and where credentials are cookies http.CrossOriginProtection belongs in front.
+// [Options.Authenticate] says whose a request is. An account sees its own queues and jobs; what is somebody else's is answered like what never was.
+// [Options.Authorize] may refuse more: a producer is not a consumer is not an operator. Cross-origin requests are the business of the server: without
+// CORS headers of its own a browser lets none read an answer, and where credentials are cookies http.CrossOriginProtection belongs in front.
 //
 // # Waiting
 //
 // A poll that waits costs a goroutine and its connection, and no look at the store. It outlives the server's WriteTimeout, which is moved by
-// http.ResponseController; where middleware wraps the ResponseWriter without an Unwrap method the wait ends a second before it. How many wait is bounded by
-// [Options.MaxPolls] and [Options.MaxPollsPerAccount].
+// http.ResponseController; where middleware wraps the ResponseWriter without an Unwrap method the wait ends a second before it. How many wait is
+// bounded by [Options.MaxPolls] and [Options.MaxPollsPerAccount].
 //
 // The server should have a ReadHeaderTimeout and a MaxHeaderBytes; bodies, and clients that are slow to send or to read, are bounded here.
 //
 // # Shutdown
 //
-// The order is server, broker, store: http.Server.Shutdown with [Handler.Drain] registered, so that it need not wait for polls, then jobqueue.Broker.Shutdown, then
-// the store's Close.
+// The order is server, broker, store: http.Server.Shutdown with [Handler.Drain] registered, so that it need not wait for polls, then
+// jobqueue.Broker.Shutdown, then the store's Close.
 package httpapi

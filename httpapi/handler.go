@@ -12,8 +12,8 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// A Handler serves a broker over HTTP. Its methods are the endpoints, each an http.HandlerFunc for those who lay out paths of their own: they read the path values
-// "queue" and "id" (see http.Request.PathValue). It is safe for concurrent use.
+// A Handler serves a broker over HTTP. Its methods are the endpoints, each an http.HandlerFunc for those who lay out paths of their own: they read
+// the path values "queue" and "id" (see http.Request.PathValue). It is safe for concurrent use.
 type Handler struct {
 	broker *jobqueue.Broker
 	opts   Options
@@ -45,8 +45,9 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 	return h, nil
 }
 
-// Drain ends all waiting: parked polls are answered 204, requests that wait for a job with where it stands, and new polls are refused with 503. Everything else goes
-// on. It returns at once and is meant for http.Server.RegisterOnShutdown: a server that shuts down waits for its requests, and does not end them.
+// Drain ends all waiting: parked polls are answered 204, requests that wait for a job with where it stands, and new polls are refused with 503.
+// Everything else goes on. It returns at once and is meant for http.Server.RegisterOnShutdown: a server that shuts down waits for its requests, and
+// does not end them.
 func (h *Handler) Drain() { h.drain() }
 
 // ServeHTTP serves the routes of the package documentation, with or without Options.Prefix before them.

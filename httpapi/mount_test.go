@@ -78,6 +78,20 @@ func TestTheHandlerIsMountedUnderAnyPrefix(t *testing.T) {
 	}
 }
 
+func TestARequestMayHaveNoBodyAtAll(t *testing.T) {
+	h, _ := newHandler(t, httpapi.Options{})
+	for _, e := range endpoints {
+		r, err := http.NewRequest(e.method, e.path+"?timeout=0", nil) // a server would set its Body
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code >= 500 {
+			t.Errorf("%s %s: got %d %s", e.method, e.path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestWhatIsNoRouteIsAProblem(t *testing.T) {
 	h, _ := newHandler(t, httpapi.Options{Prefix: "/p"})
 	for _, c := range []struct {

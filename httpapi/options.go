@@ -25,31 +25,34 @@ type Options struct {
 	// House lets Authenticate return the empty account, which is the house: it has the house's queues, and sees and settles the jobs of every
 	// account. Without it such a request is refused with 401, so that a forgotten header does not make somebody an operator.
 	House bool
-	// Authorize, if set, may refuse what an authenticated caller wants to do with a queue; queue is "" where none is concerned (listing the queues). A *Problem is
-	// answered as it is, any other error as 403 "forbidden". It is asked after it is known that a job exists and is the caller's.
+	// Authorize, if set, may refuse what an authenticated caller wants to do with a queue; queue is "" where none is concerned (listing the queues).
+	// A *Problem is answered as it is, any other error as 403 "forbidden". It is asked after it is known that a job exists and is the caller's.
 	Authorize func(r *http.Request, account string, a Action, queue string) error
 
 	// Prefix is the path under which the Handler is mounted: "/some/path", without a slash at its end. BaseURL is what stands before it:
-	// "https://example.com". They are used for what the Handler says of itself (Location, the OpenAPI document); without BaseURL it says paths. The routes
-	// are found with the Prefix in the request's path as well as without it, as http.StripPrefix leaves it.
+	// "https://example.com". They are used for what the Handler says of itself (Location, the OpenAPI document); without BaseURL it says paths. The
+	// routes are found with the Prefix in the request's path as well as without it, as http.StripPrefix leaves it.
 	Prefix, BaseURL string
 
-	// ShapeJob, if set, returns what is encoded as JSON where a job is answered, in place of the job's own form; lease fields and payload are added to it in a
-	// poll's answer. ShapePolled, if set, returns the whole of what a poll answers for a job. An error is answered instead: a *Problem as it is.
+	// ShapeJob, if set, returns what is encoded as JSON where a job is answered, in place of the job's own form; lease fields and payload are added
+	// to it in a poll's answer. ShapePolled, if set, returns the whole of what a poll answers for a job. An error is answered instead: a *Problem as
+	// it is.
 	ShapeJob    func(r *http.Request, j *jobqueue.Job) (any, error)
 	ShapePolled func(r *http.Request, d *jobqueue.Delivery) (any, error)
 	// WriteError, if set, writes the answer for a refusal in place of application/problem+json. The header has Retry-After and the like already.
 	WriteError func(w http.ResponseWriter, r *http.Request, p *Problem)
 	// AckStatus is the status of a successful ack, complete or fail: 200, with the outcome (the default), or 204, without a body.
 	AckStatus int
-	// AnyToken has calls without a lease token settle the latest delivery, for protocols that know no tokens. A token that is sent must still be the right one.
+	// AnyToken has calls without a lease token settle the latest delivery, for protocols that know no tokens. A token that is sent must still be the
+	// right one.
 	AnyToken bool
 	// IDPrefix stands before the id of each job in paths, bodies and Location: "img_".
 	IDPrefix string
 	// JobURL returns the URL of a job's status for Location. The default is the one of this Handler's own routes.
 	JobURL func(r *http.Request, j *jobqueue.Job) string
 
-	// MaxBody is the largest JSON body, in bytes: 4 MiB. Raw payloads and results are bounded by the broker's MaxPayload and MaxResult, and never held in memory whole.
+	// MaxBody is the largest JSON body, in bytes: 4 MiB. Raw payloads and results are bounded by the broker's MaxPayload and MaxResult, and never
+	// held in memory whole.
 	MaxBody int64
 	// MaxWait is the longest that a request waits; longer ones are cut to it. 30 seconds. A poll that does not say waits that long.
 	MaxWait time.Duration

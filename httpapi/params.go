@@ -100,8 +100,8 @@ func seconds(n float64) (time.Duration, bool) {
 	return time.Duration(n * float64(time.Second)), true
 }
 
-// wait returns how long the request may wait: what the parameter says or else "Prefer: wait=N" (RFC 7240), cut to MaxWait, and whether either says anything. A
-// preference that is followed is said so in the answer.
+// wait returns how long the request may wait: what the parameter says or else "Prefer: wait=N" (RFC 7240), cut to MaxWait, and whether either says
+// anything. A preference that is followed is said so in the answer.
 func (c *call) wait(q *query, name string) (time.Duration, bool) {
 	d, ok := q.wholeSeconds(name)
 	if !ok && q.err == nil {

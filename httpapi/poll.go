@@ -13,8 +13,8 @@ import (
 )
 
 // Poll delivers up to ?max jobs of the queue of the path value "queue", waiting up to ?timeout seconds (or "Prefer: wait=N"; MaxWait if neither is
-// there) for the first: 200 with the job and its lease, 204 if none came, 410 if none will ever come. ?lease asks for a lease of so many seconds; ?payload=none leaves
-// the payload out.
+// there) for the first: 200 with the job and its lease, 204 if none came, 410 if none will ever come. ?lease asks for a lease of so many seconds;
+// ?payload=none leaves the payload out.
 //
 // When the client has gone, or its connection does not take the answer, the jobs go back to the queue at once and the delivery does not count. A
 // connection that took it is no proof that the client has it: only the ack is.

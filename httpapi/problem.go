@@ -12,8 +12,8 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// A Problem is a refusal as clients get it: an RFC 9457 problem of type about:blank. It is an error too: hooks (Authenticate, Authorize, the shapes, and the broker's
-// Admit) return one to say what is to be answered.
+// A Problem is a refusal as clients get it: an RFC 9457 problem of type about:blank. It is an error too: hooks (Authenticate, Authorize, the shapes,
+// and the broker's Admit) return one to say what is to be answered.
 type Problem struct {
 	Status int    `json:"status"`           // of the answer
 	Title  string `json:"title"`            // of the status; set where it is empty
@@ -43,7 +43,8 @@ var (
 	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
 )
 
-// problems is what each error of jobqueue is to a client. Details say nothing of others' jobs: one that is somebody else's and one that never was are told alike.
+// problems is what each error of jobqueue is to a client. Details say nothing of others' jobs: one that is somebody else's and one that never was are
+// told alike.
 var problems = []struct {
 	err     error
 	problem Problem

@@ -149,8 +149,8 @@ func (h *Handler) Queue(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// PutQueue creates the queue of the path value "queue" (201), or replaces all its settings (200), and answers it. In the settings 0 or nothing is the server's default,
-// and a negative number none.
+// PutQueue creates the queue of the path value "queue" (201), or replaces all its settings (200), and answers it. In the settings 0 or nothing is the
+// server's default, and a negative number none.
 func (h *Handler) PutQueue(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		q, err := c.queue(ActionManage)
@@ -218,8 +218,9 @@ func (h *Handler) Purge(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// QueueJobs lists the jobs of the queue of the path value "queue" by id, which is the order of their making: those in ?state, ?after an id, up to ?limit (100, at most 1,000).
-// "next" is what to give as after for more, null at the end; there may be more even if fewer than limit, or none, are there.
+// QueueJobs lists the jobs of the queue of the path value "queue" by id, which is the order of their making: those in ?state, ?after an id, up to
+// ?limit (100, at most 1,000). "next" is what to give as after for more, null at the end; there may be more even if fewer than limit, or none, are
+// there.
 func (h *Handler) QueueJobs(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		q, err := c.queue(ActionInspect)

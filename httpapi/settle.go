@@ -65,8 +65,8 @@ func (c *call) changed(j *jobqueue.Job, err error) error {
 	return c.answerJob(http.StatusOK, j)
 }
 
-// Ack ends the job of the path value "id" well. Like all endpoints of a job's holder it takes the lease token as "lease_token" in a JSON body or in the header
-// Lease-Token; the body may be empty. It answers AckStatus; a repeated ack is told from the first by its outcome only.
+// Ack ends the job of the path value "id" well. Like all endpoints of a job's holder it takes the lease token as "lease_token" in a JSON body or in
+// the header Lease-Token; the body may be empty. It answers AckStatus; a repeated ack is told from the first by its outcome only.
 func (h *Handler) Ack(w http.ResponseWriter, r *http.Request) {
 	settle(h, w, r, (*onlyToken).token, func(c *call, j *jobqueue.Job, t jobqueue.Token, _ *onlyToken) error {
 		return c.settled(c.broker.Ack(r.Context(), j.ID, t))
@@ -80,8 +80,8 @@ type completeBody struct {
 	ContentType  string          `json:"content_type"`
 }
 
-// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of an application/json body, or else
-// the body itself, which is streamed, with the token in the header.
+// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of an application/json
+// body, or else the body itself, which is streamed, with the token in the header.
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		j, err := c.job(ActionSettle)
@@ -155,7 +155,8 @@ type releaseBody struct {
 	Uncounted    bool    `json:"uncounted"`
 }
 
-// Release gives the job of the path value "id" back, to be delivered again, after "delay_seconds" if that is there; "uncounted" takes the delivery off its count. It answers the job.
+// Release gives the job of the path value "id" back, to be delivered again, after "delay_seconds" if that is there; "uncounted" takes the delivery
+// off its count. It answers the job.
 func (h *Handler) Release(w http.ResponseWriter, r *http.Request) {
 	settle(h, w, r, (*releaseBody).token, func(c *call, j *jobqueue.Job, t jobqueue.Token, b *releaseBody) error {
 		d, ok := seconds(b.DelaySeconds)

@@ -10,9 +10,9 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// Status answers where the job of the path value "id" stands, with its version as ETag and Retry-After until it has ended; 304 if If-None-Match names that version. With ?wait=N
-// (or "Prefer: wait=N") it waits up to so many seconds: for the next version, if If-None-Match names the present one (304 if none came), without If-None-Match for
-// the end of the job.
+// Status answers where the job of the path value "id" stands, with its version as ETag and Retry-After until it has ended; 304 if If-None-Match names
+// that version. With ?wait=N (or "Prefer: wait=N") it waits up to so many seconds: for the next version, if If-None-Match names the present one (304
+// if none came), without If-None-Match for the end of the job.
 func (h *Handler) Status(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		j, err := c.job(ActionRead)

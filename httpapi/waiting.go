@@ -18,8 +18,8 @@ var (
 // beforeTimeout is how long before a timeout that cannot be moved a wait ends, so that the answer can still be written.
 const beforeTimeout = time.Second
 
-// hold prepares the connection for a wait of d and returns how long it can be: the server's timeouts are moved or, where a wrapper of the ResponseWriter hides
-// the connection, heeded. The body has been read.
+// hold prepares the connection for a wait of d and returns how long it can be: the server's timeouts are moved or, where a wrapper of the
+// ResponseWriter hides the connection, heeded. The body has been read.
 func (c *call) hold(d time.Duration) time.Duration {
 	srv, _ := c.r.Context().Value(http.ServerContextKey).(*http.Server)
 	if srv == nil {

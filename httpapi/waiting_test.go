@@ -316,6 +316,18 @@ func TestAClientThatReadsTooSlowlyIsCut(t *testing.T) {
 	})
 }
 
+func TestAClientThatDoesNotTakeItsJobGivesItBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.enqueue("mail", jobqueue.NewJob{Payload: make([]byte, jobqueue.InlineLimit)})
+		w.send("GET /v1/queues/mail/poll HTTP/1.1\nHost: x\nAuthorization: Bearer alice-token\n\n")
+		time.Sleep(time.Minute) // the answer would take 35 s at the least rate
+		if d := w.receive("mail"); d.Deliveries != 1 || d.Lapses != 0 {
+			t.Errorf("got delivery %d and %d lapses, want 1 and 0", d.Deliveries, d.Lapses)
+		}
+	})
+}
+
 // A chunked request that has a Content-Length too ends its connection, so what follows it is not taken for another request.
 func TestASmuggledRequestIsNotServed(t *testing.T) {
 	for _, path := range []string{"/v1/queues/mail/jobs", "/unknown", "/v1/queues"} {
