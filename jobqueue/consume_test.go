@@ -256,6 +256,28 @@ func TestAHandlersContextEndsWithTheCause(t *testing.T) {
 	}
 }
 
+// The job is canceled after its delivery has been committed and before anybody watches it.
+func TestAHandlerLearnsOfACancelThatCameBeforeIt(t *testing.T) {
+	withRig(t, nil, func(r *rig) {
+		j := r.enqueue("x")
+		r.store.onCommit(func() {
+			r.store.onCommit(nil)
+			r.b.Cancel(r.ctx, j.ID)
+		})
+		causes := make(chan error, 1)
+		stop := r.consume(&jobqueue.ConsumeOptions{Lease: time.Hour}, func(ctx context.Context, _ *jobqueue.Delivery) error {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Minute):
+			}
+			causes <- context.Cause(ctx)
+			return ctx.Err()
+		})
+		lost(t, "the cause", <-causes, jobqueue.JobCanceled)
+		stop()
+	})
+}
+
 func TestAHandlerIsNotDisturbedByWhatItDoesItself(t *testing.T) {
 	for _, retention := range []time.Duration{0, -1} {
 		withRig(t, &jobqueue.Options{Retention: retention}, func(r *rig) {

@@ -23,6 +23,7 @@ func (k *keeper) run() {
 	var err error
 	if k.watch, err = b.watches.add(k.d.ID); err == nil {
 		defer b.watches.remove(k.d.ID, k.watch)
+		k.watch.poke() // to look once: something may have happened since the delivery
 	} else {
 		k.watch = newWatch() // the broker is shutting down: extending goes on
 	}
