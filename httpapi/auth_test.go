@@ -100,6 +100,7 @@ func TestCredentialsGiveTheAccount(t *testing.T) {
 		{"both, by token", both, "", "", "t", "alice", 0, ""},
 		{"both, by login", both, "dave", "secret", "", "dave", 0, ""},
 		{"both, with neither", both, "", "", "", "", 401, `Bearer, Basic realm="a \"realm\"", charset="UTF-8"`},
+		{"an Authenticator that says nothing more", httpapi.AnyOf(func(*http.Request) (string, error) { return "", errors.New("no") }, basic), "dave", "secret", "", "dave", 0, ""},
 		{"a directory that is down", down, "dave", "secret", "", "", 503, ""},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)

@@ -93,9 +93,6 @@ type contentWriter struct {
 	refused bool
 }
 
-// Unwrap is for http.ResponseController.
-func (w *contentWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 func (w *contentWriter) WriteHeader(status int) {
 	if status < 400 || status == http.StatusPreconditionFailed { // the latter has no body
 		w.ResponseWriter.WriteHeader(status)

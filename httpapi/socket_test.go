@@ -1,8 +1,11 @@
 package httpapi_test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -45,5 +48,32 @@ func TestAClientThatGoesOverARealSocketTakesNothing(t *testing.T) {
 		if err != nil || d.Deliveries != 1 {
 			t.Errorf("reset %v: got %+v, %v; want the first delivery", reset, d, err)
 		}
+	}
+}
+
+// A body that ends too early is the client's mistake, and nothing is enqueued.
+func TestABodyThatIsCutIsRefused(t *testing.T) {
+	h, b := newHandler(t, httpapi.Options{})
+	server := httptest.NewServer(h)
+	defer server.Close()
+	for _, kind := range []string{"text/plain", "application/json"} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /v1/queues/q/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{}", kind)
+		conn.(*net.TCPConn).CloseWrite()
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 400 {
+			t.Errorf("%s: got %d, want 400", kind, resp.StatusCode)
+		}
+	}
+	if _, err := b.Queue("q").Info(t.Context()); !errors.Is(err, jobqueue.ErrNotFound) {
+		t.Errorf("got %v, want no queue", err)
 	}
 }

@@ -193,6 +193,30 @@ func TestAdmissionRefusesWithItsOwnStatus(t *testing.T) {
 	})
 }
 
+func TestSubmitFuncIsAuthorizedForTheQueueItNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{options: httpapi.Options{Authorize: func(_ *http.Request, _ string, a httpapi.Action, queue string) error {
+			if a == httpapi.ActionSubmit && queue == "images" {
+				return nil
+			}
+			return context.Canceled // any error
+		}}})
+		for queue, want := range map[string]int{"images": 202, "others": 403} {
+			submit := w.h.SubmitFunc(func(*http.Request, *jobqueue.Broker) (string, jobqueue.NewJob, error) {
+				return queue, jobqueue.NewJob{}, nil
+			})
+			for token, want := range map[string]int{"alice-token": want, "none": 401} {
+				r := httptest.NewRequest("POST", "/generate", nil)
+				r.Header.Set("Authorization", "Bearer "+token)
+				rec := httptest.NewRecorder()
+				if submit(rec, r); rec.Code != want {
+					t.Errorf("%s, %s: got %d %s, want %d", queue, token, rec.Code, rec.Body, want)
+				}
+			}
+		}
+	})
+}
+
 func TestSubmitFuncReadsAnotherForm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
