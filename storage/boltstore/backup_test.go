@@ -80,7 +80,7 @@ func TestVerifyReportsDamagedRecords(t *testing.T) {
 	update(t, s, add(id(1)))
 	s.Close()
 	raw(t, path, func(top *bbolt.Bucket) error {
-		return flip(t, top.Bucket([]byte("data")), dataKey(id(1), resultRecord-1))
+		return flip(t, top.Bucket([]byte("data")), dataKey(id(1), specRecord))
 	})
 	if err := boltstore.Verify(path); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("got %v, want %v", err, storage.ErrCorrupt)

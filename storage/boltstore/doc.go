@@ -27,7 +27,8 @@
 // # The file
 //
 // All is in one bucket, "pollack", so that the file can be somebody else's (see Wrap): the status of jobs by id, what never changes of them together with
-// their payloads and results by queue and id, the orders as buckets of their own, values above 4 KiB in buckets of their own. While the store is open
+// their payloads and results by queue and id, the orders as buckets of their own, values
+// above 4 KiB in buckets of their own. A payload of up to 1 KiB stands in one record with what never changes of its job. While the store is open
 // the list of free pages is only in memory; a clean Close writes it, so that opening a large file is instant. Use a local
 // disk: file locks and memory maps are not to be trusted on a network. ext4 with fast_commit loses data on kernels before 5.17 (5.15.27, 5.10.94).
 package boltstore

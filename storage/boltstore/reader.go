@@ -201,6 +201,11 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if kind == kindPayload {
+		if p, err := r.smallPayload(e); p != nil || err != nil {
+			return bytes.Clone(p), err
+		}
+	}
 	key := appendDataKey(r.key[:0], e.queue, j.ID, kind)
 	rec := r.get(inData, key)
 	if rec == nil {
@@ -209,6 +214,16 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 	p, err := r.readValue(key, rec)
 	if err != nil {
 		return nil, &storage.CorruptError{Job: j.ID, Queue: e.Queue, Record: kindNames[kind], Err: err}
+	}
+	return p, nil
+}
+
+// smallPayload returns the payload that stands in the record of a job's Spec, nil if there is none.
+func (r *reader) smallPayload(e *job) ([]byte, error) {
+	key := appendDataKey(r.key[:0], e.queue, e.ID, kindSpec)
+	p, _, err := splitSpec(key, r.get(inData, key))
+	if err != nil {
+		return nil, &storage.CorruptError{Job: e.ID, Queue: e.Queue, Record: "spec", Err: err}
 	}
 	return p, nil
 }

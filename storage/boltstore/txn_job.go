@@ -50,13 +50,21 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 		return nil, err
 	}
 	dataKey := t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindSpec))
-	spec := t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)), dataKey, j.Spec))
+	small, n := payload, len(payload)
+	if n > smallPayload {
+		small, n = nil, 0
+	} else if small == nil {
+		small = []byte{}
+	}
+	spec := t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)+n), dataKey, j.Spec, small))
 	if err := t.put(inData, dataKey, spec, nil); err != nil {
 		return nil, err
 	}
-	dataKey = t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindPayload))
-	if err := t.putValue(inData, dataKey, payload, nil); err != nil {
-		return nil, err
+	if small == nil {
+		dataKey = t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindPayload))
+		if err := t.putValue(inData, dataKey, payload, nil); err != nil {
+			return nil, err
+		}
 	}
 	if key != nil {
 		if err := t.put(inKeys, key, seal(append([]byte{version}, id...), 0, key), nil); err != nil {
@@ -153,7 +161,25 @@ func (t *txn) SetResult(j *storage.Job, p []byte) (err error) {
 
 func (t *txn) DeleteResult(j *storage.Job) error { return t.deleteValue(j, kindResult) }
 
-func (t *txn) DeletePayload(j *storage.Job) error { return t.deleteValue(j, kindPayload) }
+func (t *txn) DeletePayload(j *storage.Job) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	e, err := t.job(j.ID)
+	if err != nil {
+		return err
+	}
+	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kindSpec))
+	old := t.get(inData, key)
+	payload, spec, err := splitSpec(key, old)
+	if err != nil {
+		return t.damaged(e, kindSpec, err)
+	}
+	if payload == nil {
+		return t.deleteValue(j, kindPayload)
+	}
+	return t.put(inData, key, t.arena.took(withoutPayload(t.arena.next(len(spec)+2+sumLen), key, spec)), old)
+}
 
 func (t *txn) deleteValue(j *storage.Job, kind byte) (err error) {
 	t.writing = true
