@@ -160,6 +160,12 @@ func TestKeys(t *testing.T) {
 			other.Name = "another request"
 			equal(l, "replayed", l.add("q", other).Replayed, false)
 		}},
+		{name: "another delay is another request", run: func(l *lab) {
+			l.add("q", jobqueue.NewJob{Key: "k", Delay: time.Hour})
+			equal(l, "replayed", l.add("q", jobqueue.NewJob{Key: "k", Delay: time.Hour}).Replayed, true)
+			_, err := l.b.Queue("q").Enqueue(l.ctx, jobqueue.NewJob{Key: "k", Delay: time.Minute})
+			wants(l.T, "Enqueue", err, jobqueue.ErrKeyReused)
+		}},
 		{name: "AnyRequest gives the key's job whatever the request", run: func(l *lab) {
 			j := l.add("q", keyed)
 			l.replayed(jobqueue.NewJob{Key: "k", AnyRequest: true, Payload: []byte("other"), Priority: 7}, j.ID, jobqueue.Pending)
@@ -227,6 +233,7 @@ func TestWhatMakesARequestAnother(t *testing.T) {
 		{"name", func(j *jobqueue.NewJob) { j.Name = "" }, true},
 		{"a tag's value", func(j *jobqueue.NewJob) { j.Tags = map[string]string{"a": "b", "c": "e"} }, true},
 		{"the border between tags", func(j *jobqueue.NewJob) { j.Tags = map[string]string{"a": "bc", "d": ""} }, true},
+		{"a tag's name", func(j *jobqueue.NewJob) { j.Tags = map[string]string{"b": "b", "c": "d"} }, true},
 		{"no tags", func(j *jobqueue.NewJob) { j.Tags = nil }, true},
 		{"priority", func(j *jobqueue.NewJob) { j.Priority = 2 }, true},
 		{"time", func(j *jobqueue.NewJob) { j.RunAt = at.Add(time.Second) }, true},

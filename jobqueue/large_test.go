@@ -286,6 +286,16 @@ func TestLargeValues(t *testing.T) {
 			lost(l.T, "Complete", d.Complete(l.ctx, jobqueue.NewResult{Body: read}), jobqueue.LeaseReleased)
 			equal(l, "bytes read", read.n, 0)
 		}},
+		{name: "a large payload for a queue that is closed is refused before it is read to its end", run: func(l *lab) {
+			l.add("q", jobqueue.NewJob{})
+			l.must(l.b.Queue("q").Close(l.ctx))
+			read := &lazy{r: bytes.NewReader(pattern(5 << 20))}
+			_, err := l.b.Queue("q").Enqueue(l.ctx, jobqueue.NewJob{Body: read})
+			wants(l.T, "Enqueue", err, jobqueue.ErrQueueClosed)
+			if read.n > 2<<20 {
+				l.Errorf("bytes read: got %d, want at most 2 MiB", read.n)
+			}
+		}},
 		{name: "a large result of a job that is lost while it is read leaves nothing", run: func(l *lab) {
 			d := l.held(jobqueue.NewJob{})
 			body := &lazy{r: bytes.NewReader(pattern(3 << 20)), every: 1 << 20, nap: 4 * time.Minute, then: func() { l.b.Queue("q").TryReceive(l.ctx, nil) }}
