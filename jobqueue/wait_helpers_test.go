@@ -43,6 +43,10 @@ func withRig(t *testing.T, o *jobqueue.Options, fn func(r *rig)) {
 			if err := r.b.Shutdown(ctx); err != nil {
 				t.Errorf("Shutdown: got %v, want nil", err)
 			}
+			synctest.Wait()
+			if receivers, idlers, watches := r.b.Left(); receivers+idlers+watches != 0 {
+				t.Errorf("left behind: %d receivers, %d that wait for idleness, %d watched jobs", receivers, idlers, watches)
+			}
 			if err := r.mem.Check(ctx); err != nil {
 				t.Errorf("the store disagrees with itself: %v", err)
 			}
