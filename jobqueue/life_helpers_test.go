@@ -315,20 +315,29 @@ func (s *spy) seen() []storage.ID {
 	return slices.Clone(s.blobs)
 }
 
-// before has fn called before each Update.
+// before has fn called before each call of the store.
 func (s *spy) before(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = fn
 }
 
-func (s *spy) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+func (s *spy) call() {
 	s.mu.Lock()
 	hook := s.hook
 	s.mu.Unlock()
 	if hook != nil {
 		hook()
 	}
+}
+
+func (s *spy) View(ctx context.Context, r storage.Reads, fn func(storage.Reader) error) error {
+	s.call()
+	return s.Store.View(ctx, r, fn)
+}
+
+func (s *spy) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	s.call()
 	return s.Store.Update(ctx, r, func(tx storage.Tx) error { return fn(&spyTx{tx, s}) })
 }
 
