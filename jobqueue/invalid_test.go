@@ -35,17 +35,20 @@ func TestBoundsOfANewJob(t *testing.T) {
 		{"tags", []job{{Tags: tags(64, 10)}, {Tags: tags(1, 1024)}, {Tags: map[string]string{name(255): ""}}},
 			[]job{{Tags: tags(65, 0)}, {Tags: tags(1, 1025)}, {Tags: map[string]string{name(256): ""}}, {Tags: map[string]string{"": "v"}}, {Tags: tags(40, 1024)},
 				{Tags: map[string]string{"a": "\x00"}}, {Tags: map[string]string{"\xff": "a"}}}},
-		{"priority", []job{{Priority: jobqueue.MaxPriority}, {Priority: -jobqueue.MaxPriority}}, []job{{Priority: jobqueue.MaxPriority + 1}, {Priority: -jobqueue.MaxPriority - 1}, {Priority: 1 << 40}}},
+		{"priority", []job{{Priority: jobqueue.MaxPriority}, {Priority: -jobqueue.MaxPriority}},
+			[]job{{Priority: jobqueue.MaxPriority + 1}, {Priority: -jobqueue.MaxPriority - 1}, {Priority: 1 << 40}}},
 		{"delay", []job{{Delay: century}, {Delay: 1}}, []job{{Delay: -1}, {Delay: century + 1}, {Delay: 1, RunAt: time.Now()}}},
 		{"run_at", []job{{RunAt: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, {RunAt: time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC)}},
 			[]job{{RunAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, {RunAt: time.Unix(0, 0)}, {RunAt: time.Unix(1<<60, 0)}}},
 		{"deadline", []job{{Deadline: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}, []job{{Deadline: time.Unix(0, 0)}, {Deadline: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}}},
-		{"lease", []job{{Limits: limits{Lease: time.Second}}, {Limits: limits{Lease: 12 * time.Hour}}}, []job{{Limits: limits{Lease: time.Second - 1}}, {Limits: limits{Lease: 12*time.Hour + 1}}, {Limits: limits{Lease: -1}}}},
+		{"lease", []job{{Limits: limits{Lease: time.Second}}, {Limits: limits{Lease: 12 * time.Hour}}},
+			[]job{{Limits: limits{Lease: time.Second - 1}}, {Limits: limits{Lease: 12*time.Hour + 1}}, {Limits: limits{Lease: -1}}}},
 		{"retention", []job{{Limits: limits{Retention: century}}, {Limits: limits{Retention: -1}}}, []job{{Limits: limits{Retention: century + 1}}, {Limits: limits{Retention: 1}}}},
 		{"tombstone", []job{{Limits: limits{Tombstone: century}}, {Limits: limits{Tombstone: -1}}}, []job{{Limits: limits{Tombstone: century + 1}}, {Limits: limits{Tombstone: 1}}}},
 		{"max_deliveries", []job{{Limits: limits{MaxDeliveries: 1 << 30}}, {Limits: limits{MaxDeliveries: -7}}}, []job{{Limits: limits{MaxDeliveries: 1<<30 + 1}}}},
 		{"payload", []job{{Payload: []byte{}}, {Body: strings.NewReader("")}}, []job{{Payload: []byte{}, Body: strings.NewReader("")}}},
-		{"outbox", []job{{Outbox: []string{"a", "b", "c", "d", "e", "f", "g", name(255)}}}, []job{{Outbox: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}}, {Outbox: []string{name(256)}}}},
+		{"outbox", []job{{Outbox: []string{"a", "b", "c", "d", "e", "f", "g", name(255)}}},
+			[]job{{Outbox: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}}, {Outbox: []string{name(256)}}}},
 	} {
 		t.Run(c.field, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, open opener) {

@@ -221,7 +221,10 @@ func (s *slow) Read(p []byte) (int, error) {
 
 func TestWhatMakesARequestAnother(t *testing.T) {
 	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	base := jobqueue.NewJob{Key: "k", Payload: []byte("p"), ContentType: "text/plain", Name: "n", Tags: map[string]string{"a": "b", "c": "d"}, Priority: 1, RunAt: at, Deadline: at.Add(time.Hour)}
+	base := jobqueue.NewJob{
+		Key: "k", Payload: []byte("p"), ContentType: "text/plain", Name: "n", Tags: map[string]string{"a": "b", "c": "d"},
+		Priority: 1, RunAt: at, Deadline: at.Add(time.Hour),
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*jobqueue.NewJob)
