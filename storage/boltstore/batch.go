@@ -12,15 +12,17 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// runAll runs calls and commits them, together if that is possible.
-func (s *Store) runAll(calls []*call) {
-	s.updates.Add(uint64(len(calls)))
+// runAll runs calls and commits them, together if that is possible. If more is not nil it is asked, each time all have been run, for calls and whatever came after them.
+func (s *Store) runAll(calls []*call, more func() []*call) {
 	for len(calls) > 0 {
 		if s.failed.Load() {
 			setErr(calls, storage.ErrFailed)
 			return
 		}
-		again, full := s.runOnce(calls)
+		var again []*call
+		var full bool
+		calls, again, full = s.runOnce(calls, more)
+		more = nil
 		if !full {
 			calls = again
 			continue
@@ -37,9 +39,8 @@ func (s *Store) runAll(calls []*call) {
 		if cut <= 0 {
 			cut = len(parts) / 2
 		}
-		s.updates.Add(^uint64(len(calls) - 1)) // they are counted anew
-		s.runAll(parts[:cut])
-		s.runAll(parts[cut:])
+		s.runAll(parts[:cut], nil)
+		s.runAll(parts[cut:], nil)
 		return
 	}
 }
@@ -57,9 +58,10 @@ func setErr(calls []*call, err error) {
 	}
 }
 
-// runOnce runs calls in one transaction of bbolt. It returns those that are to be run again because one of their neighbours met a damaged page
-// while it wrote, or reports that the transaction did not fit.
-func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
+// runOnce runs calls, and those that more adds, in one transaction of bbolt. It returns those whose outcome hangs on its commit, and those that are to be run again because one of their
+// neighbours met a damaged page while it wrote, or reports that the transaction did not fit.
+func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call, full bool) {
+	s.updates.Add(uint64(len(calls)))
 	var btx *bbolt.Tx
 	var t txn
 	err := guarded(func() (err error) {
@@ -74,30 +76,37 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 	}
 	if err != nil {
 		setErr(calls, err)
-		return nil, false
+		return calls, nil, false
 	}
 	before := t.meta.commits
 	t.arena.free = s.slab
 	t.recent = s.recent.in(btx)
-	wrote := false
-	for i, c := range calls {
+	written := -1 // the first call that wrote; those before it read only what was committed
+	for i := 0; i < len(calls); i++ {
+		c := calls[i]
 		c.result = t.run(c.fn)
 		if t.spoiled || t.broken != nil {
 			if c.err == nil && !c.panics {
 				c.err = errors.Join(t.lost, t.broken)
 			}
 			s.recent.forget()
-			return slices.Concat(calls[:i], calls[i+1:]), false
+			return calls, slices.Concat(calls[:i], calls[i+1:]), false
 		}
-		wrote = wrote || c.wrote
+		if c.wrote && written < 0 {
+			written = i
+		}
+		if i == len(calls)-1 && more != nil && len(calls) < s.opts.MaxBatch {
+			calls = more()
+			s.updates.Add(uint64(len(calls) - i - 1))
+		}
 	}
-	if !wrote {
-		return nil, false
+	if written < 0 {
+		return calls, nil, false
 	}
 	if err := t.flush(); err != nil {
 		s.recent.forget()
-		setErr(calls, fmt.Errorf("boltstore: %w", err))
-		return nil, false
+		setErr(calls[written:], fmt.Errorf("boltstore: %w", err))
+		return calls, nil, false
 	}
 	commit, id := t.meta.commits, btx.ID()
 	t.end()
@@ -111,21 +120,21 @@ func (s *Store) runOnce(calls []*call) (again []*call, full bool) {
 		s.commits.Add(1)
 		stats := btx.Stats()
 		s.written.Add(stats.GetPageAlloc())
-		return nil, false
+		return calls, nil, false
 	}
 	s.recent.forget()
 	if s.certainlyFull(err, btx, before) {
-		return nil, true
+		return calls[written:], nil, true
 	}
 	s.fail(err)
-	for _, c := range calls {
+	for _, c := range calls[written:] {
 		if c.wrote && c.err == nil && !c.panics {
 			c.err = fmt.Errorf("%w (%w)", storage.ErrOutcomeUnknown, err)
 		} else if !c.panics {
 			c.err = fmt.Errorf("%w (%w)", storage.ErrFailed, err)
 		}
 	}
-	return nil, false
+	return calls, nil, false
 }
 
 // certainlyFull reports whether a commit failed for want of room and had no effect.

@@ -95,10 +95,12 @@ func (s *Store) commitLoop() {
 			continue
 		}
 		s.mu.Unlock()
-		s.gather()
-		batch = s.take(batch[:0])
-		if len(batch) > 0 {
-			s.runAll(batch)
+		if batch = s.take(batch[:0]); len(batch) > 0 {
+			s.runAll(batch, func() []*call {
+				s.gather()
+				batch = s.take(batch)
+				return batch
+			})
 		}
 		for i, c := range batch {
 			c.done <- struct{}{}
@@ -107,8 +109,8 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// gather lets callers that are about to call do so: it yields until the number waiting stops growing. Without it the callers whom one
-// commit has released split into two alternating halves.
+// gather lets callers that are about to call do so: it yields until the number waiting stops growing. It is called when all that were waiting have been
+// run, before the commit. Without it the callers whom one commit has released split into two alternating halves.
 func (s *Store) gather() {
 	const rounds = 32
 	n := s.waiting.Load()
