@@ -2,7 +2,7 @@ package jobqueue
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -18,7 +18,7 @@ type beside struct {
 
 const besideVersion = 1
 
-var errBeside = errors.New("what is kept beside the job cannot be read")
+var errBeside = fmt.Errorf("%w: what is kept beside the job cannot be read", storage.ErrCorrupt)
 
 // encode returns the record: a version, whether there is a result, four strings each behind its length, the result.
 func (b *beside) encode() []byte {

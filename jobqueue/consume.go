@@ -226,14 +226,14 @@ func (p *pool) settle(store, ctx context.Context, d *Delivery, err error) error 
 	return d.Release(store, &ReleaseOptions{Delay: min(max(p.opts.Backoff(d.Deliveries), 0), yearLimit)})
 }
 
-// jitter returns a random time up to base doubled for each failure after the first, at most most; never less than half of base.
+// jitter returns a random time between half and the whole of base doubled for each failure after the first, which is at most most.
 func jitter(base time.Duration, failures int, most time.Duration) time.Duration {
 	d := base
 	for i := 1; i < failures && d < most; i++ {
 		d *= 2
 	}
 	d = min(d, most)
-	return base/2 + rand.N(d)
+	return d/2 + rand.N(d/2+1)
 }
 
 func defaultBackoff(deliveries int) time.Duration { return jitter(time.Second, deliveries, maxBackoff) }

@@ -123,6 +123,9 @@ func (e *enqueue) prepare(ctx context.Context) error {
 		if err := d.check(name); err != nil {
 			return err
 		}
+		if b := e.q.b; b.scoped && d.Account != "" && d.Account != b.account {
+			return invalid("account", "this broker is narrowed to account %q", b.account)
+		}
 		if d.account = d.Account; d.account == "" {
 			d.account = name.Account
 		}
@@ -279,9 +282,6 @@ func (e *enqueue) run(s *step) error {
 		if !q.Closed.IsZero() {
 			return ErrQueueClosed
 		}
-		if room--; room < 0 {
-			return ErrBacklogFull
-		}
 		if isNew {
 			if err := s.tx.PutQueue(q); err != nil {
 				return err
@@ -291,6 +291,11 @@ func (e *enqueue) run(s *step) error {
 		j, err := e.add(s, q, d, len(e.given) < hands)
 		if err != nil {
 			return err
+		}
+		if j.State != Running { // it waits
+			if room--; room < 0 {
+				return ErrBacklogFull
+			}
 		}
 		e.out[i] = jobOf(j, beside{})
 	}
@@ -341,7 +346,11 @@ func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storag
 		return nil, invalid("deadline", "%v has passed", d.Deadline)
 	}
 	for _, name := range d.Outbox {
-		if err := s.ensureQueue(QueueName{Name: name}); err != nil {
+		err := s.ensureQueue(QueueName{Name: name}, s.opts.ExplicitQueues)
+		if errors.Is(err, storage.ErrNotFound) {
+			err = fmt.Errorf("%w: outbox queue %q", ErrNotFound, name)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

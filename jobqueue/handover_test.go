@@ -218,10 +218,9 @@ func TestAnEnqueueThatFailsLeavesNobodyStuck(t *testing.T) {
 			})
 			return jobqueue.NewJob{}, ctx, context.Canceled
 		},
-		"the backlog is full": func(r *rig) (jobqueue.NewJob, context.Context, error) {
-			r.q.Configure(r.ctx, jobqueue.Settings{Backlog: 1})
-			r.add(jobqueue.NewJob{Delay: time.Hour})
-			return jobqueue.NewJob{}, r.ctx, jobqueue.ErrBacklogFull
+		"the key is another request's": func(r *rig) (jobqueue.NewJob, context.Context, error) {
+			r.add(jobqueue.NewJob{Key: "k", Delay: time.Hour})
+			return jobqueue.NewJob{Key: "k"}, r.ctx, jobqueue.ErrKeyReused
 		},
 		"the payload cannot be read": func(r *rig) (jobqueue.NewJob, context.Context, error) {
 			return jobqueue.NewJob{Body: io.MultiReader(badReader{})}, r.ctx, errDisk

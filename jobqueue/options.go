@@ -46,7 +46,7 @@ type Options struct {
 	MaxPayload    int64         // 64 MiB
 	MaxResult     int64         // 16 MiB
 
-	// ExplicitQueues demands that queues are created with Queue.Configure before they are used: unknown ones are then ErrNotFound. Otherwise
+	// ExplicitQueues demands that queues are created with Queue.Configure before they are used: unknown ones, those of an Outbox too, are then ErrNotFound. Otherwise
 	// the first enqueue creates a queue.
 	ExplicitQueues bool
 

@@ -21,7 +21,7 @@ func (s *step) tellOutbox(j *storage.Job, b beside) error {
 	}
 	for _, name := range j.Outbox {
 		q := QueueName{Name: name}
-		if err := s.ensureQueue(q); err != nil {
+		if err := s.ensureQueue(q, false); err != nil {
 			return err
 		}
 		spec := storage.Spec{
@@ -58,10 +58,10 @@ func (s *step) owe(j *storage.Job, by int) error {
 	return s.set(o.With(st))
 }
 
-// ensureQueue creates a queue that does not exist.
-func (s *step) ensureQueue(name QueueName) error {
+// ensureQueue creates a queue that does not exist, unless it must have been created explicitly.
+func (s *step) ensureQueue(name QueueName, explicit bool) error {
 	_, err := s.tx.Queue(name)
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) && !explicit {
 		err = s.tx.PutQueue(&storage.Queue{QueueName: name, Created: s.now})
 	}
 	return err

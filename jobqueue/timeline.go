@@ -158,7 +158,7 @@ func (t *timeline) move(s *step, j *storage.Job) error {
 	if err == nil || errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
-	if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, errBeside) {
+	if !errors.Is(err, storage.ErrCorrupt) {
 		return err
 	}
 	t.c.log.Error("a due job cannot be moved; will try again in a minute", "job", j.ID, "queue", j.Queue, "error", err)

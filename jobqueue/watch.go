@@ -123,7 +123,10 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 		return nil, err
 	}
 	one, err := b.watches.add(id)
-	if err != nil {
+	if err != nil { // no more waiting, but what is so already can be read
+		if j, found := b.Job(ctx, id); found != nil || enough(j) {
+			return j, found
+		}
 		return nil, err
 	}
 	defer b.watches.remove(id, one)
