@@ -1,7 +1,10 @@
 package boltstore_test
 
 import (
+	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -45,12 +48,38 @@ func wrap(t testing.TB) (*boltstore.Store, *bbolt.DB) {
 	return s, db
 }
 
-func TestLaws(t *testing.T) { storagetest.Run(t, openEmpty) }
+func TestLaws(t *testing.T) {
+	paths := map[storage.Store]string{}
+	var mu sync.Mutex
+	storagetest.RunWith(t, func(t testing.TB) storage.Store {
+		path := filepath.Join(t.TempDir(), "jobs.db")
+		s := reopen(t, path, nil)
+		mu.Lock()
+		defer mu.Unlock()
+		paths[s] = path
+		return s
+	}, storagetest.RunOptions{Reopen: func(t testing.TB, closed storage.Store) storage.Store {
+		mu.Lock()
+		defer mu.Unlock()
+		s := reopen(t, paths[closed], nil)
+		paths[s] = paths[closed]
+		return s
+	}})
+}
 
 func TestLawsInAUsersFile(t *testing.T) { storagetest.Run(t, openWrapped) }
 
+// POLLACK_HISTORIES says how many random histories there are, of 200 steps each.
 func TestHistoriesAgreeWithMemory(t *testing.T) {
-	for seed := range uint64(40) {
+	histories := uint64(40)
+	if s := os.Getenv("POLLACK_HISTORIES"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		histories = n
+	}
+	for seed := range histories {
 		open := openEmpty
 		if seed%4 == 0 {
 			open = openWrapped
