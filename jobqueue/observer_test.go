@@ -69,17 +69,16 @@ func TestTheObserverIsToldWhatHappensAndStatsCountsTheSame(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", what, got, want)
 			}
 		}
-		var d *jobqueue.Delivery
 		a := r.add(jobqueue.NewJob{Key: "a"})
 		told("an enqueue", "work: 1 enqueued")
 		r.add(jobqueue.NewJob{Key: "a"})
 		told("a replay")
 		time.Sleep(time.Minute)
-		d = r.take()
+		r.take()
 		told("a delivery", "work: delivered after 1m0s")
 		time.Sleep(jobqueue.DefaultLease)
 		told("a lapse", "work: lapsed")
-		d = r.take()
+		d := r.take()
 		told("another delivery", "work: delivered after 6m0s")
 		d.Progress(r.ctx, 1, "")
 		d.Extend(r.ctx, 0)

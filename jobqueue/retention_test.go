@@ -203,9 +203,9 @@ func TestRedrive(t *testing.T) {
 		{name: "it makes the job as if just enqueued, but for id, key, position and payload", run: func(l *lab) {
 			l.add("q", jobqueue.NewJob{})
 			l.must(l.take("q").Ack(l.ctx))
-			d := l.held(jobqueue.NewJob{Payload: []byte("p"), Key: "k", Deadline: time.Now().Add(time.Hour), Name: "n", Tags: map[string]string{"a": "b"}})
+			l.held(jobqueue.NewJob{Payload: []byte("p"), Key: "k", Deadline: time.Now().Add(time.Hour), Name: "n", Tags: map[string]string{"a": "b"}})
 			l.pass(jobqueue.DefaultLease)
-			d = l.take("q")
+			d := l.take("q")
 			l.must(d.Progress(l.ctx, 0.5, "half"))
 			l.must(d.Fail(l.ctx, "code", "message"))
 			j, err := l.b.Redrive(l.ctx, d.ID)

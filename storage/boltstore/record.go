@@ -156,5 +156,3 @@ func (a *arena) took(b []byte) []byte {
 	a.free = a.free[:len(a.free)+len(b)]
 	return b[:len(b):len(b)]
 }
-
-func (a *arena) reset() { a.free = a.free[:0] }

@@ -47,11 +47,11 @@ func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 	for {
 		queues, err := r.Queues(after, 10)
 		if err != nil {
-			return nil, fmt.Errorf("Queues: %w", err)
+			return nil, fmt.Errorf("method Queues: %w", err)
 		}
 		for _, record := range queues {
 			if after != (storage.QueueName{}) && compareNames(record.QueueName, after) <= 0 {
-				return nil, fmt.Errorf("Queues: %q comes after %q", record.QueueName, after)
+				return nil, fmt.Errorf("method Queues: %q comes after %q", record.QueueName, after)
 			}
 			after = record.QueueName
 			q, err := readQueue(r, record)
@@ -71,7 +71,7 @@ func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 	}
 	var err error
 	if c.Due, err = r.Due(farFuture, len(all)+10); err != nil {
-		return nil, fmt.Errorf("Due: %w", err)
+		return nil, fmt.Errorf("method Due: %w", err)
 	}
 	if len(c.Due) == 0 {
 		c.Due = nil // nil and empty are the same: law 16
@@ -81,10 +81,10 @@ func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 		return nil, err
 	}
 	if c.NextDue, err = r.NextDue(); err != nil {
-		return nil, fmt.Errorf("NextDue: %w", err)
+		return nil, fmt.Errorf("method NextDue: %w", err)
 	}
 	if len(all) == 0 && !c.NextDue.IsZero() || len(all) > 0 && c.NextDue != all[0].Due {
-		return nil, fmt.Errorf("NextDue: got %v, and Due is %v", c.NextDue, ids(all))
+		return nil, fmt.Errorf("method NextDue: got %v, and Due is %v", c.NextDue, ids(all))
 	}
 	for _, b := range blobs {
 		for n := uint32(0); ; n++ {
@@ -93,7 +93,7 @@ func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 				break
 			}
 			if err != nil {
-				return nil, fmt.Errorf("Chunk(%v, %d): %w", b, n, err)
+				return nil, fmt.Errorf("method Chunk(%v, %d): %w", b, n, err)
 			}
 			c.Chunks = append(c.Chunks, fmt.Sprintf("%v/%d: %s", b, n, p))
 			poison(p)
@@ -107,19 +107,19 @@ func readQueue(r storage.Reader, record *storage.Queue) (*queueContents, error) 
 	q := &queueContents{Record: record}
 	got, err := r.Queue(name)
 	if err != nil {
-		return nil, fmt.Errorf("Queue: %w", err)
+		return nil, fmt.Errorf("method Queue: %w", err)
 	}
 	if !reflect.DeepEqual(got, record) {
-		return nil, fmt.Errorf("Queue: got %+v, and Queues has %+v", got, record)
+		return nil, fmt.Errorf("method Queue: got %+v, and Queues has %+v", got, record)
 	}
 	if q.Next, err = r.NextPosition(name); err != nil {
-		return nil, fmt.Errorf("NextPosition: %w", err)
+		return nil, fmt.Errorf("method NextPosition: %w", err)
 	}
 	if q.Counts, err = r.Counts(name); err != nil {
-		return nil, fmt.Errorf("Counts: %w", err)
+		return nil, fmt.Errorf("method Counts: %w", err)
 	}
 	if q.Oldest, err = r.OldestPending(name); err != nil {
-		return nil, fmt.Errorf("OldestPending: %w", err)
+		return nil, fmt.Errorf("method OldestPending: %w", err)
 	}
 	jobs, err := listJobs(r, name, 0, 64)
 	if err != nil {
@@ -133,7 +133,7 @@ func readQueue(r storage.Reader, record *storage.Queue) (*queueContents, error) 
 		q.Jobs = append(q.Jobs, *jc)
 	}
 	if q.Ready, err = r.Ready(name, len(jobs)+10); err != nil {
-		return nil, fmt.Errorf("Ready: %w", err)
+		return nil, fmt.Errorf("method Ready: %w", err)
 	}
 	if len(q.Ready) == 0 {
 		q.Ready = nil
@@ -158,11 +158,11 @@ func (q *queueContents) audit() error {
 			return fmt.Errorf("position %d: both %v and %v have it", j.Position, other, j.ID)
 		}
 		if positions[j.Position] = j.ID; j.Position >= q.Next {
-			return fmt.Errorf("NextPosition: got %d, and job %v has position %d", q.Next, j.ID, j.Position)
+			return fmt.Errorf("method NextPosition: got %d, and job %v has position %d", q.Next, j.ID, j.Position)
 		}
 	}
 	if q.Counts != counts {
-		return fmt.Errorf("Counts: got %v, want %v", q.Counts, counts)
+		return fmt.Errorf("method Counts: got %v, want %v", q.Counts, counts)
 	}
 	slices.SortFunc(ready, func(a, b *storage.Job) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Position, b.Position))
@@ -177,7 +177,7 @@ func (q *queueContents) audit() error {
 		}
 	}
 	if q.Oldest != oldest {
-		return fmt.Errorf("OldestPending: got %v, want %v", q.Oldest, oldest)
+		return fmt.Errorf("method OldestPending: got %v, want %v", q.Oldest, oldest)
 	}
 	return nil
 }
@@ -186,30 +186,30 @@ func (q *queueContents) audit() error {
 func readJob(r storage.Reader, j *storage.Job) (*jobContents, error) {
 	byID, err := r.Job(j.ID)
 	if err != nil {
-		return nil, fmt.Errorf("Job: %w", err)
+		return nil, fmt.Errorf("method Job: %w", err)
 	}
 	if !reflect.DeepEqual(byID, j) {
-		return nil, fmt.Errorf("Job: got %s, and Jobs has %s", show(byID), show(j))
+		return nil, fmt.Errorf("method Job: got %s, and Jobs has %s", show(byID), show(j))
 	}
 	if j.Key != "" {
 		byKey, err := r.JobByKey(j.KeyOf())
 		if err != nil {
-			return nil, fmt.Errorf("JobByKey(%q): %w", j.KeyOf(), err)
+			return nil, fmt.Errorf("method JobByKey(%q): %w", j.KeyOf(), err)
 		}
 		if !reflect.DeepEqual(byKey, j) {
-			return nil, fmt.Errorf("JobByKey(%q): got %s, and Jobs has %s", j.KeyOf(), show(byKey), show(j))
+			return nil, fmt.Errorf("method JobByKey(%q): got %s, and Jobs has %s", j.KeyOf(), show(byKey), show(j))
 		}
 	}
 	c := &jobContents{Job: j}
 	p, err := r.Payload(j)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, fmt.Errorf("Payload: %w", err)
+		return nil, fmt.Errorf("method Payload: %w", err)
 	}
 	c.HasPayload, c.Payload = err == nil, string(p)
 	poison(p)
 	p, err = r.Result(j)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, fmt.Errorf("Result: %w", err)
+		return nil, fmt.Errorf("method Result: %w", err)
 	}
 	c.HasResult, c.Result = err == nil, string(p)
 	poison(p)
@@ -227,14 +227,14 @@ func listJobsAfter(r storage.Reader, q storage.QueueName, state storage.State, a
 	for {
 		jobs, next, err := r.Jobs(q, state, after, page)
 		if err != nil {
-			return nil, fmt.Errorf("Jobs: %w", err)
+			return nil, fmt.Errorf("method Jobs: %w", err)
 		}
 		if len(jobs) > page {
-			return nil, fmt.Errorf("Jobs: got %d, asked for %d", len(jobs), page)
+			return nil, fmt.Errorf("method Jobs: got %d, asked for %d", len(jobs), page)
 		}
 		for _, j := range jobs {
 			if j.ID.Compare(after) <= 0 {
-				return nil, fmt.Errorf("Jobs: %v comes after %v", j.ID, after)
+				return nil, fmt.Errorf("method Jobs: %v comes after %v", j.ID, after)
 			}
 			after = j.ID
 		}
@@ -243,7 +243,7 @@ func listJobsAfter(r storage.Reader, q storage.QueueName, state storage.State, a
 			return all, nil
 		}
 		if next.Compare(after) < 0 || len(jobs) == 0 && next == after {
-			return nil, fmt.Errorf("Jobs: goes on from %v after %v", next, after)
+			return nil, fmt.Errorf("method Jobs: goes on from %v after %v", next, after)
 		}
 		after = next
 	}
