@@ -120,12 +120,14 @@ func TestClose(t *testing.T) {
 			equal(l, "queues", len(l.queues()), 1)
 			equal(l, "records", l.info("q").Counts.Total(), 0)
 		}},
-		{name: "without retention and tombstones a closed, done queue is forgotten at once", opts: &jobqueue.Options{Retention: -1, Tombstone: -1}, run: func(l *lab) {
+		{name: "without retention and tombstones a closed, done queue is still known for a minute", opts: &jobqueue.Options{Retention: -1, Tombstone: -1}, run: func(l *lab) {
 			l.add("q", jobqueue.NewJob{})
 			l.must(l.b.Queue("q").Close(l.ctx))
 			next := l.parked("r")
 			l.must(l.take("q").Ack(l.ctx))
-			l.pass(0)
+			l.pass(time.Minute - 1)
+			equal(l, "queues", len(l.queues()), 1)
+			l.pass(1)
 			equal(l, "queues", len(l.queues()), 0)
 			l.add("r", jobqueue.NewJob{})
 			l.must(next().err)

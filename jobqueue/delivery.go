@@ -18,7 +18,7 @@ type Delivery struct {
 }
 
 // delivery makes what the consumer gets of a job that was just leased.
-func (b *Broker) delivery(j *storage.Job, payload []byte) *Delivery {
+func (b *Broker) delivery(j *storage.Job, kept beside, payload []byte) *Delivery {
 	if payload == nil && j.Size == 0 && !j.NoPayload {
 		payload = []byte{}
 	}
@@ -26,7 +26,7 @@ func (b *Broker) delivery(j *storage.Job, payload []byte) *Delivery {
 		d Delivery
 		j Job
 	})
-	fillJob(&both.j, j, beside{})
+	fillJob(&both.j, j, kept)
 	both.d = Delivery{Job: &both.j, Token: j.Token, c: b.core, payload: payload}
 	return &both.d
 }

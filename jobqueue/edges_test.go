@@ -1,7 +1,9 @@
 package jobqueue_test
 
 import (
+	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +100,113 @@ func TestABrokerOfOneAccountEnqueuesForNoOther(t *testing.T) {
 			t.Errorf("the house for an account: got %v, want its job", err)
 		}
 	})
+}
+
+func TestAReceiverLearnsThatAQueueIsDoneThoughItKeepsNoTombstones(t *testing.T) {
+	for name, retention := range map[string]time.Duration{"ended jobs are kept": 0, "nothing is kept": -1} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, &jobqueue.Options{Tombstone: -1, Retention: retention}, func(t *testing.T, b *jobqueue.Broker) {
+				q := b.Queue("q")
+				if _, err := q.Enqueue(t.Context(), jobqueue.NewJob{}); err != nil {
+					t.Fatal(err)
+				}
+				d, err := q.Receive(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				waits := make(chan error)
+				go func() {
+					_, err := q.Receive(t.Context(), nil)
+					waits <- err
+				}()
+				synctest.Wait()
+				if err := errors.Join(q.Close(t.Context()), d.Ack(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-waits; !errors.Is(err, jobqueue.ErrDone) {
+					t.Errorf("one that waited: got %v, want %v", err, jobqueue.ErrDone)
+				}
+				if _, err := q.Receive(t.Context(), nil); !errors.Is(err, jobqueue.ErrDone) {
+					t.Errorf("one that comes after: got %v, want %v", err, jobqueue.ErrDone)
+				}
+			})
+		})
+	}
+}
+
+func TestACompleteAfterAnAckDoesNotPretendToKeepItsResult(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, b *jobqueue.Broker) {
+		q := b.Queue("q")
+		for range 2 {
+			if _, err := q.Enqueue(t.Context(), jobqueue.NewJob{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		result := jobqueue.NewResult{ContentType: "text/plain", Data: []byte("r")}
+		acked, _ := q.Receive(t.Context(), nil)
+		completed, _ := q.Receive(t.Context(), nil)
+		if err := errors.Join(acked.Ack(t.Context()), completed.Complete(t.Context(), result)); err != nil {
+			t.Fatal(err)
+		}
+		var lost *jobqueue.LeaseLostError
+		if err := acked.Complete(t.Context(), result); !errors.As(err, &lost) || lost.Reason != jobqueue.JobSucceeded {
+			t.Errorf("Complete after Ack: got %v, want %v", err, jobqueue.JobSucceeded)
+		}
+		if err := acked.Ack(t.Context()); err != nil {
+			t.Errorf("Ack again: %v", err)
+		}
+		if err := errors.Join(completed.Complete(t.Context(), result), completed.Ack(t.Context())); err != nil {
+			t.Errorf("Complete and Ack after Complete: %v", err)
+		}
+	})
+}
+
+func TestADeliveryBringsTheMessageOfAnEarlierOne(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, b *jobqueue.Broker) {
+		q := b.Queue("q")
+		if _, err := q.Enqueue(t.Context(), jobqueue.NewJob{}); err != nil {
+			t.Fatal(err)
+		}
+		d, _ := q.Receive(t.Context(), nil)
+		if _, err := b.Progress(t.Context(), d.ID, d.Token, jobqueue.Progress{Fraction: 0.5, Message: "page 7"}); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := b.Progress(t.Context(), d.ID, d.Token, jobqueue.Progress{Message: "page 8", MessageOnly: true}); err != nil || *j.Progress != 0.5 {
+			t.Fatalf("a message only: got %v, want progress 0.5", err)
+		}
+		if err := d.Release(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		d, err := q.Receive(t.Context(), nil)
+		if err != nil || d.ProgressMessage != "page 8" || *d.Job.Progress != 0.5 {
+			t.Errorf("got %q, %v; want the message", d.ProgressMessage, err)
+		}
+	})
+}
+
+func TestJSONThatCannotStandInOtherJSONIsLeftOut(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for _, c := range []struct {
+		name, contentType, value string
+		want                     bool
+	}{
+		{"an object", "application/json", `{"a":"[[[\\\"[["}`, true},
+		{"with parameters", "application/problem+json; charset=utf-8", `1`, true},
+		{"nested 1,000 deep", "application/json", deep(1000), true},
+		{"nested 1,001 deep", "application/json", deep(1001), false},
+		{"nested so deep that no decoder takes it", "application/json", deep(10_000), false},
+		{"another type", "text/plain", `1`, false},
+		{"not JSON", "application/json", `{`, false},
+		{"not UTF-8", "application/json", "\"\xff\"", false},
+		{"too large", "application/json", `"` + strings.Repeat("a", jobqueue.InlineLimit) + `"`, false},
+	} {
+		if got := jobqueue.InlineJSON(c.contentType, []byte(c.value)); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+		j := &jobqueue.Job{State: jobqueue.Succeeded, Result: &jobqueue.Result{ContentType: c.contentType, Data: []byte(c.value)}}
+		p, err := json.Marshal([]*jobqueue.Job{j})
+		if err != nil || strings.Contains(string(p), `"result":null`) == c.want {
+			t.Errorf("%s: a job with it as its result is %.200s, %v", c.name, p, err)
+		}
+	}
 }

@@ -213,7 +213,7 @@ func (e *enqueue) settleHands(added bool) {
 			continue
 		}
 		j := e.given[i]
-		h.Value.got = []*Delivery{e.q.b.delivery(j, e.payloadOf(j.ID))}
+		h.Value.got = []*Delivery{e.q.b.delivery(j, beside{}, e.payloadOf(j.ID))}
 		h.HandOver()
 	}
 }

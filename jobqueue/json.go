@@ -5,6 +5,7 @@ import (
 	"mime"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -59,10 +60,19 @@ func (j *Job) MarshalJSON() ([]byte, error) {
 	if j.Failure != nil {
 		w.Failure = (*wireFailure)(j.Failure)
 	}
-	if r := j.Result; r != nil && r.IsJSON() && json.Valid(r.Data) {
+	if r := j.Result; r != nil && InlineJSON(r.ContentType, r.Data) {
 		w.Result = r.Data
 	}
 	return json.Marshal(&w)
+}
+
+// maxDepth is how deep JSON may be nested to stand within other JSON: decoders have limits, and Go's own is 10,000 in all.
+const maxDepth = 1000
+
+// InlineJSON reports whether a value can stand in a JSON document as it is: its content type is application/json or ends in +json, and it is valid
+// JSON of valid UTF-8, at most InlineLimit bytes long and nested at most 1,000 deep. All others have to be encoded, or read by themselves.
+func InlineJSON(contentType string, p []byte) bool {
+	return isJSON(contentType) && len(p) <= InlineLimit && utf8.Valid(p) && json.Valid(p) && depth(p) <= maxDepth
 }
 
 // IsJSON reports whether the content type says that the result is JSON: application/json, or any with the suffix +json.
@@ -71,6 +81,26 @@ func (r *Result) IsJSON() bool { return isJSON(r.ContentType) }
 func isJSON(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
 	return err == nil && (t == "application/json" || strings.HasSuffix(t, "+json"))
+}
+
+// depth returns how deep valid JSON is nested.
+func depth(p []byte) int {
+	deepest, now, inString := 0, 0, false
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			now++
+			deepest = max(deepest, now)
+		case c == ']' || c == '}':
+			now--
+		}
+	}
+	return deepest
 }
 
 // set returns nil for a zero value.

@@ -65,8 +65,9 @@ func (b *Broker) Extend(ctx context.Context, id ID, t Token, d time.Duration) (*
 
 // A Progress says how far a job is.
 type Progress struct {
-	Fraction float64 // 0 to 1
-	Message  string  // for people; at most MaxText bytes
+	Fraction    float64 // 0 to 1
+	Message     string  // for people; at most MaxText bytes
+	MessageOnly bool    // leave the fraction as it is
 }
 
 // Progress tells those who watch the job how far it is. It needs an unlapsed lease and does not extend it.
@@ -83,7 +84,9 @@ func (b *Broker) Progress(ctx context.Context, id ID, t Token, p Progress) (*Job
 		}
 		st := j.Status
 		st.Version++
-		st.Progress = &p.Fraction
+		if !p.MessageOnly {
+			st.Progress = &p.Fraction
+		}
 		st.HasResult = p.Message != ""
 		var err error
 		if st.HasResult {

@@ -239,6 +239,9 @@ func (s *step) forget(j *storage.Job) error {
 	return s.forgetQueue(q)
 }
 
+// doneAtLeast is how long a queue that is done stays known, whatever its limits say, so that those who consume it learn that it is.
+const doneAtLeast = time.Minute
+
 // quieted is called when a job of the queue has ended, or the queue was closed. A closed queue with nothing unfinished is done: its receivers are told, and a
 // tombstone of its own sees to it that it is forgotten in time even if no job leaves one.
 func (s *step) quieted(q *storage.Queue, limits Limits) error {
@@ -251,7 +254,7 @@ func (s *step) quieted(q *storage.Queue, limits Limits) error {
 	}
 	s.wake = append(s.wake, q.QueueName)
 	spec := storage.Spec{ID: storage.NewID(s.now), Queue: q.QueueName, Account: q.Account, Created: s.now}
-	return s.tombstone(&spec, storage.Status{Version: 1, Finished: s.now}, s.now, limits.Tombstone)
+	return s.tombstone(&spec, storage.Status{Version: 1, Finished: s.now}, s.now, max(limits.Tombstone, doneAtLeast))
 }
 
 // forgetQueue deletes a closed queue that has no records left.

@@ -26,7 +26,7 @@ const (
 	MaxTags     = 64                         // tags of a job or queue
 	MaxTagValue = 1 << 10                    // bytes of a tag's value; its name has at most MaxName
 	MaxText     = 16 << 10                   // bytes of a failure's or progress message
-	MaxBatch    = 1000                       // jobs of one EnqueueMany, ReceiveMany or SettleMany
+	MaxBatch    = 1000                       // jobs of one EnqueueMany, ReceiveMany or AckMany
 	MaxOutbox   = 8                          // queues in an Outbox
 	MaxPriority = 1<<15 - 1                  // priorities go from -MaxPriority to MaxPriority
 	stageAt     = 256 << 10                  // payloads and results larger than that are written as blobs, bytes

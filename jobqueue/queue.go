@@ -207,7 +207,8 @@ func (q *Queue) Jobs(ctx context.Context, o ListOptions) (jobs []*Job, next ID, 
 }
 
 // Close closes the queue for good: nothing more goes in (ErrQueueClosed), and once all its jobs have ended every receive is ErrDone, those that
-// wait included. Such a queue is forgotten a tombstone's time later, with its last tombstone. Closing again does nothing; a queue that does not exist is ErrNotFound.
+// wait included. Such a queue is forgotten a tombstone's time later (a minute at
+// least), with its last tombstone. Closing again does nothing; a queue that does not exist is ErrNotFound.
 func (q *Queue) Close(ctx context.Context) error {
 	if err := checkQueueName(q.name); err != nil {
 		return err

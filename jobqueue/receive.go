@@ -79,6 +79,7 @@ type receiver struct {
 	window time.Duration // 0 for the job's
 	names  [1]QueueName
 	leased []leased // by the latest look
+	seen   bool     // the queue was there
 	done   bool     // the latest look found the queue closed and nothing unfinished
 	got    []*Delivery
 }
@@ -86,6 +87,7 @@ type receiver struct {
 // A leased job has just been delivered.
 type leased struct {
 	job     *storage.Job
+	kept    beside // a message of its progress, if an earlier delivery left one
 	payload []byte // nil if it is large
 }
 
@@ -151,7 +153,7 @@ func (r *receiver) look() (bool, error) {
 		return false, err
 	}
 	for _, l := range r.leased {
-		r.got = append(r.got, r.q.b.delivery(l.job, l.payload))
+		r.got = append(r.got, r.q.b.delivery(l.job, l.kept, l.payload))
 	}
 	return len(r.leased) > 0, nil
 }
@@ -160,12 +162,15 @@ func (r *receiver) look() (bool, error) {
 func (r *receiver) lease(s *step) error {
 	r.leased, r.done = r.leased[:0], false
 	q, err := s.tx.Queue(r.q.name)
-	if errors.Is(err, storage.ErrNotFound) && !s.opts.ExplicitQueues {
+	switch {
+	case errors.Is(err, storage.ErrNotFound) && r.seen:
+		return ErrDone // it has been forgotten since
+	case errors.Is(err, storage.ErrNotFound) && !s.opts.ExplicitQueues:
 		return nil // it may yet come into being
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
+	r.seen = true
 	if err := r.leaseReady(s, q); err != nil || len(r.leased) > 0 || q.Closed.IsZero() {
 		return err
 	}
@@ -202,12 +207,16 @@ func (r *receiver) leaseReady(s *step, q *storage.Queue) error {
 					return err
 				}
 			}
+			kept, err := readBeside(s.tx, j)
+			if err != nil && !errors.Is(err, storage.ErrCorrupt) {
+				return err
+			}
 			j = s.deliver(j, first(r.window, limits.Lease))
 			s.note(delivered, j)
 			if err := s.set(j); err != nil {
 				return err
 			}
-			r.leased = append(r.leased, leased{j, payload})
+			r.leased = append(r.leased, leased{j, kept, payload})
 		}
 	}
 	return nil

@@ -29,7 +29,8 @@ func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
 	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded})
 }
 
-// Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge.
+// Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge. After an Ack it is ErrLeaseLost
+// (JobSucceeded), since the result could not be kept; an Ack after a Complete repeats it.
 func (b *Broker) Complete(ctx context.Context, id ID, t Token, r NewResult) (Outcome, error) {
 	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded, result: &r})
 }
@@ -152,6 +153,9 @@ func (s *step) settle(b *Broker, m *settlement) (*storage.Job, bool, error) {
 		return nil, false, err
 	}
 	repeated, err := mayEnd(j, m.token, m.to)
+	if err == nil && repeated && m.result != nil {
+		err = hasResult(s.tx, j)
+	}
 	if err != nil || repeated {
 		return j, repeated, err
 	}
@@ -227,4 +231,13 @@ func (s *step) load(b *Broker, id ID) (*storage.Job, error) {
 		return nil, err
 	}
 	return s.advance(j)
+}
+
+// hasResult returns nil if a job that succeeded did so with a result: a Complete that comes after an Ack is no repetition of it, and would lose its result.
+func hasResult(r storage.Reader, j *storage.Job) error {
+	kept, err := readBeside(r, j)
+	if err == nil && !kept.hasResult {
+		err = &LeaseLostError{JobSucceeded}
+	}
+	return err
 }
