@@ -58,8 +58,8 @@ func New(store storage.Store, o *Options) (*Broker, error) {
 	return &Broker{core: c}, nil
 }
 
-// In returns the broker narrowed to an account: it has that account's queues, and sees the jobs that belong to it, wherever they are queued.
-// Other jobs do not exist for it.
+// In returns the broker narrowed to an account: it has that account's queues, and sees the jobs that belong to it, wherever they are
+// queued. Other jobs do not exist for it.
 func (b *Broker) In(account string) *Broker {
 	return &Broker{core: b.core, account: account, scoped: true}
 }
@@ -67,7 +67,8 @@ func (b *Broker) In(account string) *Broker {
 // Account returns the account the broker is narrowed to, if it is.
 func (b *Broker) Account() (account string, scoped bool) { return b.account, b.scoped }
 
-// Queue returns a handle to a queue of the broker's account; of the house, if it is not narrowed to one. It does not look whether the queue exists.
+// Queue returns a handle to a queue of the broker's account; of the house, if it is not narrowed to one. It does not look whether the
+// queue exists.
 func (b *Broker) Queue(name string) *Queue {
 	return &Queue{b: b, name: QueueName{Account: b.account, Name: name}}
 }

@@ -22,8 +22,9 @@ func (b *Broker) Cancel(ctx context.Context, id ID) (*Job, error) {
 	})
 }
 
-// Redrive makes a job that failed or was canceled pending again, as if it had just been enqueued, at its old position: deliveries, lapses, progress, failure and deadline
-// are reset, and old tokens end. Any other job is ErrWrongState, and so is one enqueued with Once. Where the queue is closed it is ErrQueueClosed.
+// Redrive makes a job that failed or was canceled pending again, as if it had just been enqueued, at its old position: deliveries,
+// lapses, progress, failure and deadline are reset, and old tokens end. Any other job is ErrWrongState, and so is one enqueued with
+// Once. Where the queue is closed it is ErrQueueClosed.
 func (b *Broker) Redrive(ctx context.Context, id ID) (*Job, error) {
 	return b.change(ctx, id, func(s *step, j *storage.Job) (*storage.Job, error) {
 		if j.State != Failed && j.State != Canceled {

@@ -20,8 +20,8 @@ import (
 //	RetryAfter(d, err)        it is given back, to be delivered again after d
 //	Permanent(code, err)      it failed, for good
 //
-// ctx ends, with its cause, when the job is canceled or its lease lost (a *LeaseLostError), or when the consumer stops (ErrShutdown); a job whose handler then
-// returns an error is given back without counting the delivery.
+// ctx ends, with its cause, when the job is canceled or its lease lost (a *LeaseLostError), or when the consumer stops (ErrShutdown);
+// a job whose handler then returns an error is given back without counting the delivery.
 type Handler func(ctx context.Context, d *Delivery) error
 
 // ConsumeOptions say how to consume. The zero value of each field means its default.
@@ -30,7 +30,8 @@ type ConsumeOptions struct {
 	Lease   time.Duration // the workers' own, extended while they work, so that what a killed process held is running again soon; 10 s
 	// Grace is how long handlers may go on once the consumer stops, before their contexts end; 0: they end at once.
 	Grace time.Duration
-	// Backoff says how long a job that was given back with an error rests, by how often it has been delivered; nil for 1 s, doubled each time up to 10 min, with jitter.
+	// Backoff says how long a job that was given back with an error rests, by how often it has been delivered; nil for 1 s, doubled each
+	// time up to 10 min, with jitter.
 	Backoff func(deliveries int) time.Duration
 }
 
@@ -62,9 +63,9 @@ type permanentError struct {
 func (e *permanentError) Error() string { return fmt.Sprint(e.err) }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Consume has workers of this process receive jobs of the queue and hand them to the handler, until ctx ends (it returns nil), the broker shuts down
-// (ErrShutdown) or the queue is done (ErrDone). It claims a job only for a free worker, extends its lease while the handler runs, and recovers panics of the handler. It returns when
-// all handlers have.
+// Consume has workers of this process receive jobs of the queue and hand them to the handler, until ctx ends (it returns nil), the
+// broker shuts down (ErrShutdown) or the queue is done (ErrDone). It claims a job only for a free worker, extends its lease while the
+// handler runs, and recovers panics of the handler. It returns when all handlers have.
 func (q *Queue) Consume(ctx context.Context, h Handler, o *ConsumeOptions) error {
 	var opts ConsumeOptions
 	if o != nil {

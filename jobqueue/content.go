@@ -8,8 +8,9 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// A Content reads a payload or result: an io.ReadSeekCloser that holds at most one chunk (64 KiB), or what is kept with the job (at most 256 KiB), in memory. It looks
-// each chunk up in a transaction of its own, so a slow reader holds nothing up; if the job is deleted meanwhile, reading fails with ErrPayloadGone. It is not safe for concurrent use.
+// A Content reads a payload or result: an io.ReadSeekCloser that holds at most one chunk (64 KiB), or what is kept with the job (at
+// most 256 KiB), in memory. It looks each chunk up in a transaction of its own, so a slow reader holds nothing up; if the job is
+// deleted meanwhile, reading fails with ErrPayloadGone. It is not safe for concurrent use.
 type Content struct {
 	ctx         context.Context // of the call that opened it, which bounds its reads
 	c           *core

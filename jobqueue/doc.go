@@ -1,6 +1,6 @@
-// Package jobqueue hands work to consumers that cannot be called, only polled. A job is enqueued, leased to one consumer at a time, and
-// acknowledged; a lease that lapses brings the job back. Consumers that find nothing wait and cost nothing while they do. The same job can be
-// watched by whoever submitted it until it ends.
+// Package jobqueue hands work to consumers that cannot be called, only polled. A job is enqueued, leased to one consumer at a time,
+// and acknowledged; a lease that lapses brings the job back. Consumers that find nothing wait and cost nothing while they do. The same
+// job can be watched by whoever submitted it until it ends.
 //
 //	store, err := boltstore.Open("jobs.db", nil)
 //	if err != nil {
@@ -26,10 +26,12 @@
 //
 // # Words
 //
-// A job is a piece of work: a payload, and what is known of it. It belongs to an account and is put into a queue, which belongs to an account too; the queues
-// of the empty account are the house's. A delivery hands a job to one consumer under a lease, which has a token and expires after a window. To settle a delivery
-// is to ack, complete or fail it; the job has then ended. A lease that expires unsettled has lapsed, and the job is delivered again. A job that failed because it has no delivery left is a dead letter.
-// A job is due when time does something to it. An ended job is kept for its retention, and after that its name is kept, as a tombstone, for a further time.
+// A job is a piece of work: a payload, and what is known of it. It belongs to an account and is put into a queue, which belongs to an
+// account too; the queues of the empty account are the house's. A delivery hands a job to one consumer under a lease, which has a
+// token and expires after a window. To settle a delivery is to ack, complete or fail it; the job has then ended. A lease that expires
+// unsettled has lapsed, and the job is delivered again. A job that failed because it has no delivery left is a dead letter. A job is
+// due when time does something to it. An ended job is kept for its retention, and after that its name is kept, as a tombstone, for a
+// further time.
 //
 // # A job's life
 //
@@ -45,7 +47,8 @@
 //	succeeded, failed, canceled  --retention over-->  gone (a tombstone)  --its time over-->  deleted
 //	failed, canceled             --redrive------->    pending
 //
-// Scheduled and pending jobs can be canceled and miss their deadline too. A job whose lease only lapsed can still be settled by the latest token, as long as it has not been delivered again.
+// Scheduled and pending jobs can be canceled and miss their deadline too. A job whose lease only lapsed can still be settled by the
+// latest token, as long as it has not been delivered again.
 //
 // # What is promised
 //
@@ -61,12 +64,13 @@
 //
 // # Outbox
 //
-// A job may name house queues in its Outbox. Each gets a job of its own when the first one ends, in the same transaction, so nothing is lost between "ended" and "told": its payload
-// is the first one's JSON as [Job.MarshalJSON] writes it, its key "<id>/<n>" with n counting the first one's ends, its name "job.succeeded", "job.failed" or "job.canceled". It
-// ignores backlog and closing. While it is unfinished, the first one is not retired.
+// A job may name house queues in its Outbox. Each gets a job of its own when the first one ends, in the same transaction, so nothing
+// is lost between "ended" and "told": its payload is the first one's JSON as [Job.MarshalJSON] writes it, its key "<id>/<n>" with n
+// counting the first one's ends, its name "job.succeeded", "job.failed" or "job.canceled". It ignores backlog and closing. While it is
+// unfinished, the first one is not retired.
 //
 // # Tests
 //
-// Inside testing/synctest everything that has to do with time (leases, delays, retention) takes no time. Where the test speaks real HTTP, give
-// memstore a clock of its own and advance it by hand. [Queue.Idle] waits until a queue's work is done.
+// Inside testing/synctest everything that has to do with time (leases, delays, retention) takes no time. Where the test speaks real
+// HTTP, give memstore a clock of its own and advance it by hand. [Queue.Idle] waits until a queue's work is done.
 package jobqueue

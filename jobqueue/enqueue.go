@@ -13,8 +13,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// Enqueue adds a job to the queue. When it returns nil the job is as durable as the store can make it. A consumer that is
-// waiting gets it at once. Errors: ErrQueueClosed, ErrBacklogFull, ErrKeyReused, ErrRefused, ErrTooLarge, ErrInvalid, ErrStoreFull, ErrShutdown;
+// Enqueue adds a job to the queue. When it returns nil the job is as durable as the store can make it. A consumer that is waiting gets
+// it at once. Errors: ErrQueueClosed, ErrBacklogFull, ErrKeyReused, ErrRefused, ErrTooLarge, ErrInvalid, ErrStoreFull, ErrShutdown;
 // ErrOutcomeUnknown says that the job may have been added: enqueue it again with the same Key to be sure.
 func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
 	e := enqueues.Get().(*enqueue)
@@ -49,9 +49,9 @@ func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) 
 	return e.out, nil
 }
 
-// EnqueueTx adds a job inside a transaction of the user's own, made a storage.UserTx by the store's package: it is added if and when that commits.
-// The Position and State of the job returned are not final before. The payload must fit into memory and storage.MaxValue. Admit is not asked: whatever it would
-// check can be checked in the same transaction.
+// EnqueueTx adds a job inside a transaction of the user's own, made a storage.UserTx by the store's package: it is added if and when
+// that commits. The Position and State of the job returned are not final before. The payload must fit into memory and
+// storage.MaxValue. Admit is not asked: whatever it would check can be checked in the same transaction.
 func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string, j NewJob) (*Job, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -218,8 +218,8 @@ func (e *enqueue) settleHands(added bool) {
 	}
 }
 
-// reserve takes receivers that are waiting, as many as there are jobs that could go to them. Where there are fewer, and the jobs differ in priority, they take
-// their turn as usual.
+// reserve takes receivers that are waiting, as many as there are jobs that could go to them. Where there are fewer, and the jobs
+// differ in priority, they take their turn as usual.
 func (e *enqueue) reserve() {
 	fit := 0
 	for i := range e.drafts {

@@ -29,7 +29,8 @@ const (
 // A Token proves that one holds the lease of one delivery of a job: 128 random bits, as text 32 hexadecimal digits.
 type Token = storage.Token
 
-// AnyToken stands for the token of a job's latest delivery, for protocols that have no tokens. Whoever uses it may settle what somebody else holds.
+// AnyToken stands for the token of a job's latest delivery, for protocols that have no tokens. Whoever uses it may settle what
+// somebody else holds.
 var AnyToken = Token{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // ParseID reads the text form of an id.

@@ -41,9 +41,10 @@ type wireFailure struct {
 	Message string `json:"message"`
 }
 
-// MarshalJSON writes the job as a status read gives it: id, queue (its name), account, state, priority, position, name, content_type, size, tags, deliveries,
-// lapses, progress, progress_message, result, failure {code, message}, created_at, run_at, started_at, finished_at, expires_at, version. Every field is
-// always there, null when unset (tags: {}); times are RFC 3339 in UTC. result is there if it is JSON by its content type and at most InlineLimit bytes.
+// MarshalJSON writes the job as a status read gives it: id, queue (its name), account, state, priority, position, name, content_type,
+// size, tags, deliveries, lapses, progress, progress_message, result, failure {code, message}, created_at, run_at, started_at,
+// finished_at, expires_at, version. Every field is always there, null when unset (tags: {}); times are RFC 3339 in UTC. result is
+// there if it is JSON by its content type and at most InlineLimit bytes.
 func (j *Job) MarshalJSON() ([]byte, error) {
 	w := wireJob{
 		ID: j.ID.String(), Queue: j.Queue.Name, Account: j.Account, State: j.KnownAs(), Priority: j.Priority,
@@ -69,8 +70,9 @@ func (j *Job) MarshalJSON() ([]byte, error) {
 // maxDepth is how deep JSON may be nested to stand within other JSON: decoders have limits, and Go's own is 10,000 in all.
 const maxDepth = 1000
 
-// InlineJSON reports whether a value can stand in a JSON document as it is: its content type is application/json or ends in +json, and it is valid
-// JSON of valid UTF-8, at most InlineLimit bytes long and nested at most 1,000 deep. All others have to be encoded, or read by themselves.
+// InlineJSON reports whether a value can stand in a JSON document as it is: its content type is application/json or ends in +json, and
+// it is valid JSON of valid UTF-8, at most InlineLimit bytes long and nested at most 1,000 deep. All others have to be encoded, or
+// read by themselves.
 func InlineJSON(contentType string, p []byte) bool {
 	return isJSON(contentType) && len(p) <= InlineLimit && utf8.Valid(p) && json.Valid(p) && depth(p) <= maxDepth
 }

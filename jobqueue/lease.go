@@ -13,8 +13,8 @@ type ReleaseOptions struct {
 	Uncounted bool          // the delivery does not count: it never really happened
 }
 
-// Release gives a job back before its lease ends, to be delivered again, and ends the token. A job that has no delivery left fails instead. It needs
-// an unlapsed lease.
+// Release gives a job back before its lease ends, to be delivered again, and ends the token. A job that has no delivery left fails
+// instead. It needs an unlapsed lease.
 func (b *Broker) Release(ctx context.Context, id ID, t Token, o *ReleaseOptions) (*Job, error) {
 	var opts ReleaseOptions
 	if o != nil {
@@ -40,7 +40,8 @@ func (b *Broker) Release(ctx context.Context, id ID, t Token, o *ReleaseOptions)
 	})
 }
 
-// Extend has the lease end a time from now, whatever was left of it: from MinLease to MaxLease, 0 for the job's usual one. It needs an unlapsed lease.
+// Extend has the lease end a time from now, whatever was left of it: from MinLease to MaxLease, 0 for the job's usual one. It needs an
+// unlapsed lease.
 func (b *Broker) Extend(ctx context.Context, id ID, t Token, d time.Duration) (*Job, error) {
 	if d != 0 {
 		if err := checkLease(d); err != nil {

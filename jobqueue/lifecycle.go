@@ -178,7 +178,8 @@ func (s *step) keep(j *storage.Job, b beside) error {
 	return s.set(j)
 }
 
-// retire turns a job whose retention is over into a tombstone, unless jobs in its outbox have not ended: the last of them will have it retired.
+// retire turns a job whose retention is over into a tombstone, unless jobs in its outbox have not ended: the last of them will have it
+// retired.
 func (s *step) retire(j *storage.Job) error {
 	if j.Owed > 0 {
 		st := j.Status
@@ -227,7 +228,8 @@ func (s *step) tombstone(spec *storage.Spec, st storage.Status, from time.Time, 
 	return err
 }
 
-// forget deletes a record that is nothing more than that (a tombstone whose time has come, an upload), and its queue if that was the last of a closed one.
+// forget deletes a record that is nothing more than that (a tombstone whose time has come, an upload), and its queue if that was the
+// last of a closed one.
 func (s *step) forget(j *storage.Job) error {
 	if err := s.tx.DeleteJob(j); err != nil {
 		return err
@@ -242,8 +244,8 @@ func (s *step) forget(j *storage.Job) error {
 // doneAtLeast is how long a queue that is done stays known, whatever its limits say, so that those who consume it learn that it is.
 const doneAtLeast = time.Minute
 
-// quieted is called when a job of the queue has ended, or the queue was closed. A closed queue with nothing unfinished is done: its receivers are told, and a
-// tombstone of its own sees to it that it is forgotten in time even if no job leaves one.
+// quieted is called when a job of the queue has ended, or the queue was closed. A closed queue with nothing unfinished is done: its
+// receivers are told, and a tombstone of its own sees to it that it is forgotten in time even if no job leaves one.
 func (s *step) quieted(q *storage.Queue, limits Limits) error {
 	if q.Closed.IsZero() {
 		return nil

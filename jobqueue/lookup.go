@@ -24,8 +24,8 @@ func (b *Broker) Job(ctx context.Context, id ID) (*Job, error) {
 	return out, nil
 }
 
-// JobByKey returns the job that a submitter knows by a key, of the broker's account if it is narrowed to one, else of the queue's. ErrGone: only
-// its tombstone is left.
+// JobByKey returns the job that a submitter knows by a key, of the broker's account if it is narrowed to one, else of the queue's.
+// ErrGone: only its tombstone is left.
 func (b *Broker) JobByKey(ctx context.Context, queue QueueName, key string) (*Job, error) {
 	if err := checkQueueName(queue); err != nil {
 		return nil, err
@@ -72,7 +72,8 @@ func (b *Broker) find(r storage.Reader, id ID) (*storage.Job, error) {
 	return j, asOf(j, r)
 }
 
-// asOf returns ErrGone for a job whose retention is over and ErrNotFound for a tombstone whose time is, whether or not the timeline has come to it.
+// asOf returns ErrGone for a job whose retention is over and ErrNotFound for a tombstone whose time is, whether or not the timeline
+// has come to it.
 func asOf(j *storage.Job, r storage.Reader) error {
 	over := !j.Due.IsZero() && !j.Due.After(r.Now())
 	switch {

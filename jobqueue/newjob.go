@@ -19,9 +19,10 @@ type NewJob struct {
 	Name        string    // for people: a file name, a title; at most MaxName bytes
 	Tags        map[string]string
 
-	// Key, at most MaxName bytes, names the job for its submitter: within the queue and account it stands for one job as long as that or its
-	// tombstone exists. Enqueuing again with the same Key and the same request (queue, payload, content type, name, tags, priority, delay or time, and deadline) adds
-	// nothing and returns that job with Replayed set; with another request it is ErrKeyReused. AnyRequest turns the comparison off.
+	// Key, at most MaxName bytes, names the job for its submitter: within the queue and account it stands for one job as long as that or
+	// its tombstone exists. Enqueuing again with the same Key and the same request (queue, payload, content type, name, tags, priority,
+	// delay or time, and deadline) adds nothing and returns that job with Replayed set; with another request it is ErrKeyReused.
+	// AnyRequest turns the comparison off.
 	Key        string
 	AnyRequest bool
 

@@ -19,7 +19,8 @@ const (
 	DefaultPayload   = 64 << 20           // the largest payload, in bytes
 	DefaultResult    = 16 << 20           // the largest result, in bytes
 
-	// InlineLimit is the size, in bytes, up to which results come with a Job and payloads with a Delivery. Larger ones are read with Broker.Result and Broker.Payload.
+	// InlineLimit is the size, in bytes, up to which results come with a Job and payloads with a Delivery. Larger ones are read with
+	// Broker.Result and Broker.Payload.
 	InlineLimit = 64 << 10
 
 	MaxName     = 255                        // bytes of the name of a queue, account, job, key or outbox, of a content type, status word or failure code
@@ -46,13 +47,13 @@ type Options struct {
 	MaxPayload    int64         // 64 MiB
 	MaxResult     int64         // 16 MiB
 
-	// ExplicitQueues demands that queues are created with Queue.Configure before they are used: unknown ones, those of an Outbox too, are then ErrNotFound. Otherwise
-	// the first enqueue creates a queue.
+	// ExplicitQueues demands that queues are created with Queue.Configure before they are used: unknown ones, those of an Outbox too, are
+	// then ErrNotFound. Otherwise the first enqueue creates a queue.
 	ExplicitQueues bool
 
-	// Admit, if set, is asked once for every new job before it is stored, and not for replays. It must be idempotent for an id. An error refuses the job: the
-	// enqueue returns an error that matches both it and ErrRefused. Forget, if set, undoes Admit when the enqueue fails after all; not
-	// when the outcome is unknown, since the job may exist.
+	// Admit, if set, is asked once for every new job before it is stored, and not for replays. It must be idempotent for an id. An error
+	// refuses the job: the enqueue returns an error that matches both it and ErrRefused. Forget, if set, undoes Admit when the enqueue
+	// fails after all; not when the outcome is unknown, since the job may exist.
 	Admit  func(ctx context.Context, j *Job) error
 	Forget func(ctx context.Context, id ID)
 
@@ -100,8 +101,8 @@ func (o *Options) withDefaults() (Options, error) {
 	return out, nil
 }
 
-// Limits are what a queue or job may say otherwise than the broker's Options; see there. In each 0 means "as the next wider level says" (job, queue, broker) and a
-// negative value none; a lease cannot be none.
+// Limits are what a queue or job may say otherwise than the broker's Options; see there. In each 0 means "as the next wider level
+// says" (job, queue, broker) and a negative value none; a lease cannot be none.
 type Limits = storage.Limits
 
 // first returns the first value that is set.

@@ -9,8 +9,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// tellOutbox adds a job to each of the house queues that are to be told of j's end. Its payload is j as a status read gives it, its key "<id>/<n>"
-// with n counting j's ends, so that one end is told once.
+// tellOutbox adds a job to each of the house queues that are to be told of j's end. Its payload is j as a status read gives it, its
+// key "<id>/<n>" with n counting j's ends, so that one end is told once.
 func (s *step) tellOutbox(j *storage.Job, b beside) error {
 	if len(j.Outbox) == 0 {
 		return nil
@@ -35,7 +35,8 @@ func (s *step) tellOutbox(j *storage.Job, b beside) error {
 	return nil
 }
 
-// told is called when a job has ended. If it came out of an outbox, the job that it told of is owed one less, and with the last one it may be retired.
+// told is called when a job has ended. If it came out of an outbox, the job that it told of is owed one less, and with the last one it
+// may be retired.
 func (s *step) told(j *storage.Job) error { return s.owe(j, -1) }
 
 // owe changes how many unfinished jobs the origin of j, if it has one, is owed by.

@@ -206,9 +206,9 @@ func (q *Queue) Jobs(ctx context.Context, o ListOptions) (jobs []*Job, next ID, 
 	return jobs, next, err
 }
 
-// Close closes the queue for good: nothing more goes in (ErrQueueClosed), and once all its jobs have ended every receive is ErrDone, those that
-// wait included. Such a queue is forgotten a tombstone's time later (a minute at
-// least), with its last tombstone. Closing again does nothing; a queue that does not exist is ErrNotFound.
+// Close closes the queue for good: nothing more goes in (ErrQueueClosed), and once all its jobs have ended every receive is ErrDone,
+// those that wait included. Such a queue is forgotten a tombstone's time later (a minute at least), with its last tombstone. Closing
+// again does nothing; a queue that does not exist is ErrNotFound.
 func (q *Queue) Close(ctx context.Context) error {
 	if err := checkQueueName(q.name); err != nil {
 		return err
@@ -231,7 +231,8 @@ func (q *Queue) Close(ctx context.Context) error {
 // purgeBatch is how many jobs are canceled or deleted in one transaction.
 const purgeBatch = 200
 
-// Purge cancels all jobs that wait, scheduled or pending, and returns how many it canceled, also together with an error. Jobs that are running go on.
+// Purge cancels all jobs that wait, scheduled or pending, and returns how many it canceled, also together with an error. Jobs that are
+// running go on.
 func (q *Queue) Purge(ctx context.Context) (int, error) {
 	if _, err := q.Info(ctx); err != nil {
 		return 0, err
@@ -302,7 +303,8 @@ func (q *Queue) pages(ctx context.Context, state State, fn func([]*storage.Job) 
 	}
 }
 
-// Delete forgets a closed queue that is done, at once, with all its ended jobs, their results and the keys that named them. Any other queue is ErrWrongState.
+// Delete forgets a closed queue that is done, at once, with all its ended jobs, their results and the keys that named them. Any other
+// queue is ErrWrongState.
 func (q *Queue) Delete(ctx context.Context) error {
 	info, err := q.Info(ctx)
 	if err != nil {
@@ -378,8 +380,8 @@ func (q *Queue) Delete(ctx context.Context) error {
 	})
 }
 
-// Idle waits until nothing unfinished is in the queue: no job entering, scheduled, pending or running. A queue that does not exist is idle. It is meant for tests,
-// and for draining before maintenance.
+// Idle waits until nothing unfinished is in the queue: no job entering, scheduled, pending or running. A queue that does not exist is
+// idle. It is meant for tests, and for draining before maintenance.
 func (q *Queue) Idle(ctx context.Context) error {
 	if err := checkQueueName(q.name); err != nil {
 		return err

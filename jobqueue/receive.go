@@ -16,8 +16,9 @@ type ReceiveOptions struct {
 	OnWait func()
 }
 
-// Receive leases the next job: by priority, then position. If there is none it waits, at no cost, until one is enqueued, comes back or becomes ready. Errors: ErrEmpty when
-// Wait is over, ErrDone when the queue is closed and all its jobs have ended, ErrShutdown, the error of ctx. A ctx that has ended never leases a job.
+// Receive leases the next job: by priority, then position. If there is none it waits, at no cost, until one is enqueued, comes back or
+// becomes ready. Errors: ErrEmpty when Wait is over, ErrDone when the queue is closed and all its jobs have ended, ErrShutdown, the
+// error of ctx. A ctx that has ended never leases a job.
 func (q *Queue) Receive(ctx context.Context, o *ReceiveOptions) (*Delivery, error) {
 	ds, err := q.ReceiveMany(ctx, 1, o)
 	if err != nil {

@@ -22,15 +22,15 @@ type Outcome struct {
 	Repeated bool // the job had ended by the same call with the same token already; nothing was changed
 }
 
-// Ack ends a job well, without a result. It may come late: it is taken as long as the job has not been delivered again and has not ended.
-// Ack, Complete and Fail, repeated with their token while the job's record exists, succeed and change nothing. Errors: ErrNotFound, ErrGone,
-// ErrLeaseLost with its reason, ErrNotDelivered.
+// Ack ends a job well, without a result. It may come late: it is taken as long as the job has not been delivered again and has not
+// ended. Ack, Complete and Fail, repeated with their token while the job's record exists, succeed and change nothing. Errors:
+// ErrNotFound, ErrGone, ErrLeaseLost with its reason, ErrNotDelivered.
 func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
 	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded})
 }
 
-// Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge. After an Ack it is ErrLeaseLost
-// (JobSucceeded), since the result could not be kept; an Ack after a Complete repeats it.
+// Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge. After an Ack it
+// is ErrLeaseLost (JobSucceeded), since the result could not be kept; an Ack after a Complete repeats it.
 func (b *Broker) Complete(ctx context.Context, id ID, t Token, r NewResult) (Outcome, error) {
 	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded, result: &r})
 }
@@ -61,8 +61,8 @@ type AckResult struct {
 	Err error
 }
 
-// AckMany acks up to MaxBatch deliveries in one transaction, each by itself: the results are in the order of the acks, and the error of one does not touch the others. The error
-// returned says that none was done.
+// AckMany acks up to MaxBatch deliveries in one transaction, each by itself: the results are in the order of the acks, and the error
+// of one does not touch the others. The error returned says that none was done.
 func (b *Broker) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	if len(acks) == 0 || len(acks) > MaxBatch {
 		return nil, invalid("acks", "there are %d, from 1 to %d are allowed", len(acks), MaxBatch)
@@ -233,7 +233,8 @@ func (s *step) load(b *Broker, id ID) (*storage.Job, error) {
 	return s.advance(j)
 }
 
-// hasResult returns nil if a job that succeeded did so with a result: a Complete that comes after an Ack is no repetition of it, and would lose its result.
+// hasResult returns nil if a job that succeeded did so with a result: a Complete that comes after an Ack is no repetition of it, and
+// would lose its result.
 func hasResult(r storage.Reader, j *storage.Job) error {
 	kept, err := readBeside(r, j)
 	if err == nil && !kept.hasResult {

@@ -14,8 +14,8 @@ import (
 // stageChunks is how many chunks of a large value are written in one transaction.
 const stageChunks = 16
 
-// readPayload gets a draft's payload: into memory if it is small, else into the store, as a blob that nobody has adopted yet. What is already known to
-// be a replay is only digested.
+// readPayload gets a draft's payload: into memory if it is small, else into the store, as a blob that nobody has adopted yet. What is
+// already known to be a replay is only digested.
 func (e *enqueue) readPayload(ctx context.Context, d *draft) error {
 	b := e.q.b
 	limit := b.opts.MaxPayload
@@ -53,8 +53,9 @@ type value struct {
 	closedRefused bool // a closed queue takes none
 }
 
-// readValue reads a value of at most limit bytes. One larger than stageAt goes into a blob, stageChunks chunks at a time, owned by a job in state Staged
-// that the timeline deletes if nobody adopts it within stageTime of the last write. After an error nothing is kept.
+// readValue reads a value of at most limit bytes. One larger than stageAt goes into a blob, stageChunks chunks at a time, owned by a
+// job in state Staged that the timeline deletes if nobody adopts it within stageTime of the last write. After an error nothing is
+// kept.
 func (c *core) readValue(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, v value) (value, error) {
 	if limit < forever {
 		r = io.LimitReader(r, limit+1)

@@ -6,7 +6,8 @@ import (
 
 // This file says what a token is good for.
 
-// mayEnd says whether a token may end a job in the given state: the latest one, as long as the job has not been delivered again, released or ended.
+// mayEnd says whether a token may end a job in the given state: the latest one, as long as the job has not been delivered again,
+// released or ended.
 func mayEnd(j *storage.Job, t Token, to State) (repeated bool, err error) {
 	if err := latest(j, t); err != nil {
 		return false, err

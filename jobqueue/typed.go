@@ -22,7 +22,8 @@ func JSON[T any](q *Queue) Typed[T] { return Typed[T]{q} }
 // Queue returns the queue itself.
 func (t Typed[T]) Queue() *Queue { return t.q }
 
-// Enqueue adds a job with v as its payload. What else there is to say of it is in j, nil for nothing; its Payload, Body and ContentType are not used.
+// Enqueue adds a job with v as its payload. What else there is to say of it is in j, nil for nothing; its Payload, Body and
+// ContentType are not used.
 func (t Typed[T]) Enqueue(ctx context.Context, v T, j *NewJob) (*Job, error) {
 	p, err := json.Marshal(v)
 	if err != nil {
@@ -36,7 +37,8 @@ func (t Typed[T]) Enqueue(ctx context.Context, v T, j *NewJob) (*Job, error) {
 	return t.q.Enqueue(ctx, job)
 }
 
-// Receive is Queue.Receive that also reads the payload. A job whose payload is not a T fails with CodeInvalidPayload, and the next one is received.
+// Receive is Queue.Receive that also reads the payload. A job whose payload is not a T fails with CodeInvalidPayload, and the next one
+// is received.
 func (t Typed[T]) Receive(ctx context.Context, o *ReceiveOptions) (T, *Delivery, error) {
 	var opts ReceiveOptions
 	if o != nil {

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// watches are those who wait for a change of a job. Unlike those who wait for a job of a queue they all want the same news, and the last news
-// of a job that is deleted at its end can be had from nobody but the one who ended it: so it is handed to them.
+// watches are those who wait for a change of a job. Unlike those who wait for a job of a queue they all want the same news, and the
+// last news of a job that is deleted at its end can be had from nobody but the one who ended it: so it is handed to them.
 type watches struct {
 	count  atomic.Int64 // of watches; changed with mu held
 	mu     sync.Mutex   // guards what follows

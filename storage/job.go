@@ -65,7 +65,8 @@ type Job struct {
 	Status
 }
 
-// A Spec is the part of a job that is written once. The identity of the pointer says so: a changed job shares its Spec with the job it was read as.
+// A Spec is the part of a job that is written once. The identity of the pointer says so: a changed job shares its Spec with the job it
+// was read as.
 type Spec struct {
 	ID          ID
 	Queue       QueueName
@@ -86,7 +87,8 @@ type Spec struct {
 	Once bool // never to run a second time: redrive is refused
 }
 
-// Limits are settings that a job may carry itself, or have from its queue. In each 0 means "as the next wider level says" and a negative value "none".
+// Limits are settings that a job may carry itself, or have from its queue. In each 0 means "as the next wider level says" and a
+// negative value "none".
 type Limits struct {
 	Lease         time.Duration // how long a delivery may take
 	MaxDeliveries int           // after so many the job fails

@@ -26,7 +26,8 @@ type Store interface {
 	// other error that it has not.
 	Update(ctx context.Context, r Reads, fn func(Tx) error) error
 
-	// Close waits for the transactions under way and frees what the store holds. Later calls return ErrClosed; a second Close does nothing and returns nil.
+	// Close waits for the transactions under way and frees what the store holds. Later calls return ErrClosed; a second Close does
+	// nothing and returns nil.
 	Close() error
 }
 
@@ -61,8 +62,8 @@ type Reader interface {
 	Ready(q QueueName, max int) ([]*Job, error)
 	// Due returns up to max jobs whose Due time is not after until, soonest first.
 	Due(until time.Time, max int) ([]*Job, error)
-	// NextDue returns the earliest Due time of all jobs; the zero time if there is none. On a shared store it may be that of a job which Due leaves
-	// out: who gets nothing from Due waits a little before asking again.
+	// NextDue returns the earliest Due time of all jobs; the zero time if there is none. On a shared store it may be that of a job which
+	// Due leaves out: who gets nothing from Due waits a little before asking again.
 	NextDue() (time.Time, error)
 	// Jobs lists a queue's jobs of one state (0: of any) in the order of their ids, those after the given one, and where to go on from:
 	// next is the zero ID when there are no more. It returns at most max jobs, and may return fewer, or none, with a next that is not
@@ -112,26 +113,29 @@ type Tx interface {
 // A UserTx lets jobs commit together with data of the user's own: it runs transactions of ours inside one that the user began and will
 // commit or roll back.
 type UserTx interface {
-	// Update runs fn inside the user's transaction, with the laws of Store.Update: an error of fn undoes what fn wrote and leaves the rest. What
-	// it wrote happens when the user's transaction commits. After an error that a Tx does not survive (law 7) the user must roll back.
+	// Update runs fn inside the user's transaction, with the laws of Store.Update: an error of fn undoes what fn wrote and leaves the
+	// rest. What it wrote happens when the user's transaction commits. After an error that a Tx does not survive (law 7) the user must
+	// roll back.
 	Update(ctx context.Context, r Reads, fn func(Tx) error) error
 	// OnCommit has fn called after the user's transaction has committed, and not if it does not. A store that tells all its
 	// processes, this one included, by itself what was committed so (see Notifier) need not call it.
 	OnCommit(fn func())
-	// Deferred reports whether jobs are to be added as Entering, without a position, because taking one would make others wait for the user's transaction.
+	// Deferred reports whether jobs are to be added as Entering, without a position, because taking one would make others wait for the
+	// user's transaction.
 	Deferred() bool
 }
 
 // An Alarmer is a Store whose clock does not run with the process's, such as one that a test advances by hand. Where a store is
 // none, waiting d by its clock is waiting d.
 type Alarmer interface {
-	// Alarm calls fn once, in a goroutine of its own, when the store's clock reaches t or has passed it; stop keeps it from being called if it has not
-	// been yet.
+	// Alarm calls fn once, in a goroutine of its own, when the store's clock reaches t or has passed it; stop keeps it from being called
+	// if it has not been yet.
 	Alarm(t time.Time, fn func()) (stop func())
 }
 
-// A Notifier is a Store shared by several processes, which tells each what the others committed, and what users committed in a UserTx. What it tells is a hint: it may come
-// late, twice, for nothing, or (where the connection was lost) not at all, so such a store also says Change{} from time to time.
+// A Notifier is a Store shared by several processes, which tells each what the others committed, and what users committed in a UserTx.
+// What it tells is a hint: it may come late, twice, for nothing, or (where the connection was lost) not at all, so such a store also
+// says Change{} from time to time.
 type Notifier interface {
 	// Notify has fn called with changes that other processes committed, until stop is called. fn does not block.
 	Notify(fn func(Change)) (stop func())

@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Backup writes a copy of the whole file, other buckets of a wrapped file included, as it was at one commit. Work goes on meanwhile, but pages that it
-// frees are not reused before the copy is complete: a slow writer makes the file grow.
+// Backup writes a copy of the whole file, other buckets of a wrapped file included, as it was at one commit. Work goes on meanwhile,
+// but pages that it frees are not reused before the copy is complete: a slow writer makes the file grow.
 func (s *Store) Backup(w io.Writer) error {
 	err := s.view(context.Background(), func(r *reader) error {
 		_, err := r.btx.WriteTo(w)

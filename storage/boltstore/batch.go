@@ -12,7 +12,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// runAll runs calls and commits them, together if that is possible. If more is not nil it is asked, each time all have been run, for calls and whatever came after them.
+// runAll runs calls and commits them, together if that is possible. If more is not nil it is asked, each time all have been run, for
+// calls and whatever came after them.
 func (s *Store) runAll(calls []*call, more func() []*call) {
 	for len(calls) > 0 {
 		if s.failed.Load() {
@@ -58,8 +59,9 @@ func setErr(calls []*call, err error) {
 	}
 }
 
-// runOnce runs calls, and those that more adds, in one transaction of bbolt. It returns those whose outcome hangs on its commit, and those that are to be run again because one of their
-// neighbours met a damaged page while it wrote, or reports that the transaction did not fit.
+// runOnce runs calls, and those that more adds, in one transaction of bbolt. It returns those whose outcome hangs on its commit, and
+// those that are to be run again because one of their neighbours met a damaged page while it wrote, or reports that the transaction
+// did not fit.
 func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call, full bool) {
 	s.updates.Add(uint64(len(calls)))
 	var btx *bbolt.Tx

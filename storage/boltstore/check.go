@@ -10,8 +10,9 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// Check reads everything on one snapshot, and reports each damaged record and each place in the orders or counts that disagrees with the
-// records. A damaged page becomes one error and ends the reading of its bucket. While Check runs, pages that others free are not reused: the file may grow.
+// Check reads everything on one snapshot, and reports each damaged record and each place in the orders or counts that disagrees with
+// the records. A damaged page becomes one error and ends the reading of its bucket. While Check runs, pages that others free are not
+// reused: the file may grow.
 func (s *Store) Check(ctx context.Context) error {
 	return s.view(ctx, func(r *reader) error { return r.check(ctx) })
 }

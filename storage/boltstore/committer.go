@@ -109,8 +109,8 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// gather lets callers that are about to call do so: it yields until the number waiting stops growing. It is called when all that were waiting have been
-// run, before the commit. Without it the callers whom one commit has released split into two alternating halves.
+// gather lets callers that are about to call do so: it yields until the number waiting stops growing. It is called when all that were
+// waiting have been run, before the commit. Without it the callers whom one commit has released split into two alternating halves.
 func (s *Store) gather() {
 	const rounds = 32
 	n := s.waiting.Load()

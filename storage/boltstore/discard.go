@@ -12,9 +12,9 @@ import (
 // ErrNotDamaged is what Discard says of a job whose records are whole: delete it the usual way.
 var ErrNotDamaged = errors.New("boltstore: job is not damaged")
 
-// Discard removes what is left of a job of which a record is damaged, so that its id, key and queue are free again, and counts the jobs of its queue
-// anew. It reads all places of that queue. A large value whose record is damaged stays in the file, and Check goes on
-// to report it. It returns storage.ErrNotFound if there is nothing of the job, and ErrNotDamaged if nothing is wrong with it.
+// Discard removes what is left of a job of which a record is damaged, so that its id, key and queue are free again, and counts the
+// jobs of its queue anew. It reads all places of that queue. A large value whose record is damaged stays in the file, and Check goes
+// on to report it. It returns storage.ErrNotFound if there is nothing of the job, and ErrNotDamaged if nothing is wrong with it.
 func (s *Store) Discard(ctx context.Context, id storage.ID) error {
 	return s.Update(ctx, storage.Reads{}, func(tx storage.Tx) error { return tx.(*txn).discard(id) })
 }

@@ -9,7 +9,8 @@ import (
 type Options struct {
 	// Timeout is how long to wait for another process to let go of the file; 0 is one second. Wrap ignores it.
 	Timeout time.Duration
-	// MaxSize bounds the file, in bytes; 0 is no bound, values below 1 MiB count as 1 MiB. Wrap ignores it: there the bound is that of the user's DB.
+	// MaxSize bounds the file, in bytes; 0 is no bound, values below 1 MiB count as 1 MiB. Wrap ignores it: there the bound is that of
+	// the user's DB.
 	MaxSize int64
 	// MaxBatch bounds how many transactions are committed together; 0 is 1024.
 	MaxBatch int

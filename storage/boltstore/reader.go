@@ -108,8 +108,8 @@ func (r *reader) bucket(i int) *bbolt.Bucket {
 	return b
 }
 
-// cursor returns a cursor that get and the orders share: it is good until the next use of either on that bucket. A new one for each step would be
-// half of all allocations.
+// cursor returns a cursor that get and the orders share: it is good until the next use of either on that bucket. A new one for each
+// step would be half of all allocations.
 func (r *reader) cursor(i int) *bbolt.Cursor {
 	c := r.cursors[i]
 	if c == nil {

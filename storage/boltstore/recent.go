@@ -14,9 +14,9 @@ const (
 // deleted stands for a job that the call has deleted.
 var deleted = new(job)
 
-// recent is what the committer remembers of the jobs that it read or wrote last: most are leased and acked soon after they were enqueued, and finding and
-// decoding them again would be a third of that work. It is good for a transaction of bbolt that follows directly on the one it was learnt in, so nobody
-// who writes the file otherwise can make it stale.
+// recent is what the committer remembers of the jobs that it read or wrote last: most are leased and acked soon after they were
+// enqueued, and finding and decoding them again would be a third of that work. It is good for a transaction of bbolt that follows
+// directly on the one it was learnt in, so nobody who writes the file otherwise can make it stale.
 type recent struct {
 	jobs  map[storage.ID]*job
 	after int // the id of the last transaction that was committed with it

@@ -10,8 +10,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// A txn runs calls, one after the other, in one write transaction of bbolt. What a call writes is in bbolt's pages at once; an undo log takes
-// it back when the call fails, so that its neighbours need not run again.
+// A txn runs calls, one after the other, in one write transaction of bbolt. What a call writes is in bbolt's pages at once; an undo
+// log takes it back when the call fails, so that its neighbours need not run again.
 type txn struct {
 	reader
 	arena arena

@@ -11,8 +11,9 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// Wrap keeps jobs in a bbolt file of the user's own, in the bucket "pollack", so that they can commit together with other data (see Tx). It
-// changes none of the options of db, and neither Wrap nor Close closes it: close the Store first, then db. Do not wrap one file twice at a time.
+// Wrap keeps jobs in a bbolt file of the user's own, in the bucket "pollack", so that they can commit together with other data (see
+// Tx). It changes none of the options of db, and neither Wrap nor Close closes it: close the Store first, then db. Do not wrap one
+// file twice at a time.
 //
 // The cost of a commit depends on how db was opened: bbolt.Options.NoFreelistSync and FreelistMapType are recommended.
 func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
@@ -39,8 +40,8 @@ func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
 	return s, nil
 }
 
-// Tx returns our transactions inside btx, a write transaction that the user has begun on the wrapped file, for use until btx ends and in the
-// goroutine that uses btx: what they write commits with btx, or not at all.
+// Tx returns our transactions inside btx, a write transaction that the user has begun on the wrapped file, for use until btx ends and
+// in the goroutine that uses btx: what they write commits with btx, or not at all.
 //
 // **Inside a write transaction of one's own, nothing else of the Store, nor of a broker on it, may be called: it would wait for
 // bbolt's writer lock, which this very transaction holds, for ever.**

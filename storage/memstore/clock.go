@@ -30,8 +30,8 @@ func (c *Clock) Now() time.Time {
 	return c.now.Truncate(time.Microsecond)
 }
 
-// Advance moves the clock forward and starts, each in a goroutine of its own, the alarms whose time has come, the soonest first. It does not wait for
-// what they do. It panics if d is negative: clocks do not go back.
+// Advance moves the clock forward and starts, each in a goroutine of its own, the alarms whose time has come, the soonest first. It
+// does not wait for what they do. It panics if d is negative: clocks do not go back.
 func (c *Clock) Advance(d time.Duration) {
 	if d < 0 {
 		panic("memstore: Clock.Advance by a negative duration")

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// chunkMax bounds the chunks of an order: large enough that a million elements have few chunks, small enough that moving the elements of one is cheap.
+// chunkMax bounds the chunks of an order: large enough that a million elements have few chunks, small enough that moving the elements
+// of one is cheap.
 const chunkMax = 128
 
 // An order is a sorted set, kept in chunks. Inserting at the end and removing the first, which is what queues do, cost the same however

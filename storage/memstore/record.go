@@ -30,7 +30,8 @@ func newQueue(q *storage.Queue) *queue {
 	return &queue{record: q, ids: order[idPlace]{less: idLess}, ready: order[readyPlace]{less: readyLess}}
 }
 
-// placeLocked gives a record new contents and moves it to its places in every order and count. All changes of jobs, and their undoing, are this.
+// placeLocked gives a record new contents and moves it to its places in every order and count. All changes of jobs, and their undoing,
+// are this.
 func (s *Store) placeLocked(r *record, now contents) {
 	was := r.job
 	r.contents = now

@@ -11,8 +11,9 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// Benchmark measures cycles: a job with a payload of 256 bytes is added, the first ready one is leased, and deleted, each in an Update of its own.
-// Callers are goroutines that do so at the same time; waiting is how many other jobs are ready behind. The figure to compare is cycles/s.
+// Benchmark measures cycles: a job with a payload of 256 bytes is added, the first ready one is leased, and deleted, each in an Update
+// of its own. Callers are goroutines that do so at the same time; waiting is how many other jobs are ready behind. The figure to
+// compare is cycles/s.
 func Benchmark(b *testing.B, open func(t testing.TB) storage.Store) {
 	for _, callers := range []int{1, 64, 512} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { benchmark(b, open, callers, 0, "") })

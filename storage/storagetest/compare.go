@@ -15,9 +15,10 @@ import (
 // interval is after how many steps everything is compared. At the end it is in any case.
 const interval = 64
 
-// Compare runs the same random history of transactions on two stores, a part of them failing or panicking at their end, and compares all that they
-// answer, and from time to time all that they hold. The seed determines the history; a failure names it with the step. The stores begin with the same
-// contents, such as none, and stay open. One of them, the model, is usually a memstore. Every store's orders, keys and counts are also compared with its own records.
+// Compare runs the same random history of transactions on two stores, a part of them failing or panicking at their end, and compares
+// all that they answer, and from time to time all that they hold. The seed determines the history; a failure names it with the step.
+// The stores begin with the same contents, such as none, and stay open. One of them, the model, is usually a memstore. Every store's
+// orders, keys and counts are also compared with its own records.
 func Compare(t testing.TB, model, store storage.Store, seed uint64, steps int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))

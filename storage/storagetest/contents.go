@@ -38,8 +38,8 @@ type jobContents struct {
 	Payload, Result       string
 }
 
-// readAll reads all that a store holds and returns an error where its answers contradict each other: orders, keys and counts are derived from the records
-// alone, so they are made again and compared.
+// readAll reads all that a store holds and returns an error where its answers contradict each other: orders, keys and counts are
+// derived from the records alone, so they are made again and compared.
 func readAll(r storage.Reader, blobs []storage.ID) (*contents, error) {
 	c := new(contents)
 	var after storage.QueueName

@@ -76,7 +76,8 @@ func queue(account, name string) storage.QueueName {
 
 var q1 = queue("acme", "mail")
 
-// A stop ends a transaction of a law that went wrong. It is a panic that does not leave the function: a transaction must not end its goroutine.
+// A stop ends a transaction of a law that went wrong. It is a panic that does not leave the function: a transaction must not end its
+// goroutine.
 type stop struct{ error }
 
 // fail stops the transaction.
@@ -105,7 +106,8 @@ func catch(err *error) {
 	}
 }
 
-// update runs fn in an Update that must succeed. Where fn runs again it makes jobs of the same ids again. It is for one goroutine at a time; try is for many.
+// update runs fn in an Update that must succeed. Where fn runs again it makes jobs of the same ids again. It is for one goroutine at a
+// time; try is for many.
 func (e *env) update(fn func(tx tx)) {
 	e.Helper()
 	first := e.ids

@@ -28,13 +28,14 @@ const (
 	None FaultKind = iota
 	// Before fails the call before its function runs. Nothing happens; the error is storage.ErrFailed unless set.
 	Before
-	// Undone runs the function and undoes what it wrote, as where a commit fails without effect; the error is storage.ErrFailed unless set, and takes
-	// the place of the function's own, as law 2 has it. A View's function runs, too.
+	// Undone runs the function and undoes what it wrote, as where a commit fails without effect; the error is storage.ErrFailed unless
+	// set, and takes the place of the function's own, as law 2 has it. A View's function runs, too.
 	Undone
-	// After lets the call take its effect and reports an error nevertheless: storage.ErrOutcomeUnknown unless set. A View, and an Update that wrote nothing
-	// or failed, has no effect that could be unknown: it is as with Undone.
+	// After lets the call take its effect and reports an error nevertheless: storage.ErrOutcomeUnknown unless set. A View, and an Update
+	// that wrote nothing or failed, has no effect that could be unknown: it is as with Undone.
 	After
-	// Rerun runs the function, undoes it, and runs it again, as law 3 allows at any time; Err is not used. A function that is not written for this shows it.
+	// Rerun runs the function, undoes it, and runs it again, as law 3 allows at any time; Err is not used. A function that is not written
+	// for this shows it.
 	Rerun
 )
 
@@ -45,10 +46,11 @@ type FaultyStore struct {
 	fault atomic.Pointer[func(Call) Fault]
 }
 
-// Faulty wraps a store. fault says what is to become of each call; it may be called by several goroutines at once. With nil all go through. [Nth] and [Every]
-// make such functions. Close always goes through.
+// Faulty wraps a store. fault says what is to become of each call; it may be called by several goroutines at once. With nil all go
+// through. [Nth] and [Every] make such functions. Close always goes through.
 //
-// To see that a program survives a fault at every place, run it again and again with Nth(1, ...), Nth(2, ...) and so on until Calls is less than n.
+// To see that a program survives a fault at every place, run it again and again with Nth(1, ...), Nth(2, ...) and so on until Calls is
+// less than n.
 func Faulty(store storage.Store, fault func(Call) Fault) *FaultyStore {
 	f := &FaultyStore{store: store}
 	f.Set(fault)

@@ -10,15 +10,16 @@ import (
 
 // RunOptions are the settings of [RunWith].
 type RunOptions struct {
-	// RealTime runs the laws outside of synctest bubbles, for stores that reach out of the process, such as a database. The laws that would have to
-	// wait for time to pass are then skipped.
+	// RealTime runs the laws outside of synctest bubbles, for stores that reach out of the process, such as a database. The laws that
+	// would have to wait for time to pass are then skipped.
 	RealTime bool
 	// Reopen, for durable stores, opens again what a store was that has been closed. The laws that are about this are skipped without it.
 	Reopen func(t testing.TB, closed storage.Store) storage.Store
 }
 
-// Run checks the laws of package storage on the stores that open returns, each in a synctest bubble with an empty store of its own. Run checks (where the
-// store is a storage.Checker) and closes the store; what else is to be done goes into t.Cleanup. The store's clock must be the process's.
+// Run checks the laws of package storage on the stores that open returns, each in a synctest bubble with an empty store of its own.
+// Run checks (where the store is a storage.Checker) and closes the store; what else is to be done goes into t.Cleanup. The store's
+// clock must be the process's.
 func Run(t *testing.T, open func(t testing.TB) storage.Store) {
 	RunWith(t, open, RunOptions{})
 }
