@@ -183,7 +183,7 @@ func (c *call) polledJob(d *jobqueue.Delivery, p pollParameters) ([]byte, error)
 	}
 	l := leased{Token: d.Token.String(), Expires: d.LeaseExpires, ExpiresIn: window(d)}
 	if payload, ok := d.Inline(); ok && p.payload {
-		if isJSON(d.ContentType) && json.Valid(payload) {
+		if jobqueue.InlineJSON(d.ContentType, payload) {
 			l.Payload = payload
 		} else {
 			payload = bytes.Clone(payload)

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,6 +38,7 @@ func TestPollGivesAnyPayloadThatIsSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
 		big := strings.Repeat("x", jobqueue.InlineLimit)
+		deep := strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)
 		for _, c := range []struct {
 			what, payload, kind, query string
 			field                      string // where it is
@@ -49,9 +51,15 @@ func TestPollGivesAnyPayloadThatIsSmall(t *testing.T) {
 			{"none wanted", "1", "application/json", "?payload=none", "", nil},
 			{"the largest", `"` + big[2:] + `"`, "application/json", "", "payload", big[2:]},
 			{"larger", big + "x", "application/json", "", "", nil},
+			{"JSON nested too deep", deep, "application/json", "", "payload_base64", base64.StdEncoding.EncodeToString([]byte(deep))},
+			{"JSON nested too deep, in a list", deep, "application/json", "?max=2", "payload_base64", base64.StdEncoding.EncodeToString([]byte(deep))},
+			{"JSON that is not UTF-8", "\"\xff\"", "application/json", "", "payload_base64", "Iv8i"},
 		} {
 			w.enqueue("mail", jobqueue.NewJob{Payload: []byte(c.payload), ContentType: c.kind})
 			m := w.do("POST", "/v1/queues/mail/poll"+c.query, "").want(200).object()
+			if jobs, ok := m["jobs"].([]any); ok {
+				m = jobs[0].(map[string]any)
+			}
 			for _, field := range []string{"payload", "payload_base64"} {
 				got, there := m[field]
 				if there != (field == c.field) || there && fmt.Sprint(got) != fmt.Sprint(c.want) {
