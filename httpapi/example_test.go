@@ -330,3 +330,16 @@ func ExampleProblem() {
 	// Output:
 	// {"status":402,"title":"Payment Required","code":"insufficient_balance","detail":"top up first"}
 }
+
+// A server whose clients know jobs under URLs of its own says these in Location.
+func ExampleOptions_JobURL() {
+	h := must(httpapi.New(exampleBroker(nil), &httpapi.Options{
+		AllowAnonymous: true,
+		JobURL: func(r *http.Request, j *jobqueue.Job) string {
+			return "https://shop.example/orders/" + j.Key
+		},
+	}))
+	answer := call(h, "POST", "/v1/queues/orders/jobs", "{}", "Idempotency-Key: 17")
+	fmt.Println(answer.Code, answer.Header().Get("Location"))
+	// Output: 202 https://shop.example/orders/17
+}

@@ -160,6 +160,33 @@ func ExampleClient_Payload() {
 	// Output: 456 of 10 bytes, video/mp4
 }
 
+// A result of any type and size is streamed, here from a reader.
+func ExampleClient_CompleteWith() {
+	url, stop := startServer()
+	defer stop()
+	ctx := context.Background()
+	c, _ := client.New(url, &client.Options{Token: "secret"})
+	c.Submit(ctx, "thumbnails", client.NewJob{})
+	got, _ := c.Poll(ctx, "thumbnails", nil)
+
+	outcome, err := c.CompleteWith(ctx, got[0].ID, got[0].LeaseToken, client.NewResult{
+		Body: strings.NewReader("GIF89a..."), ContentType: "image/gif",
+	})
+	fmt.Println(outcome, err)
+
+	result, err := c.Result(ctx, got[0].ID, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer result.Close()
+	p, _ := io.ReadAll(result)
+	fmt.Printf("%s, %s\n", p, result.ContentType)
+	// Output:
+	// acked <nil>
+	// GIF89a..., image/gif
+}
+
 // What the server refuses is an *Error that matches a sentinel.
 func ExampleError() {
 	url, stop := startServer()
