@@ -34,11 +34,17 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(2)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
+
+// errUsage is matched by errors that say what is wrong with the flags.
+var errUsage = errors.New("see -help")
 
 // patience is how long a shutdown waits for requests that are being answered. Polls are not among them: Drain ends these at once.
 const patience = 500 * time.Millisecond
@@ -46,8 +52,11 @@ const patience = 500 * time.Millisecond
 // run serves until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	c, err := parse(args, stderr)
-	if err != nil {
+	if errors.Is(err, flag.ErrHelp) {
 		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, errUsage)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
@@ -122,8 +131,9 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	f.StringVar(&c.db, "db", "", "bbolt `file` to keep the jobs in; without it they are kept in memory")
 	f.StringVar(&c.prefix, "prefix", "", "`path` before /v1")
-	f.DurationVar(&c.ackWindow, "ack-window", jobqueue.DefaultLease, "how long a consumer may hold a job before it is delivered again")
-	f.DurationVar(&c.retention, "retention", jobqueue.DefaultRetention, "how long an ended job is kept")
+	f.DurationVar(&c.ackWindow, "ack-window", jobqueue.DefaultLease,
+		fmt.Sprintf("how long a consumer may hold a job before it is delivered again: from %v to %v; 0 and negative are refused", jobqueue.MinLease, jobqueue.MaxLease))
+	f.DurationVar(&c.retention, "retention", jobqueue.DefaultRetention, "how long an ended job is kept; 0: the default, negative: not at all")
 	f.IntVar(&c.maxDeliveries, "max-deliveries", 0, "how often a job is delivered before it fails; 0 for no limit")
 	anonymous := f.Bool("anonymous", false, "let everybody do everything")
 	f.Func("token", "bearer `TOKEN` that is let in, or ACCOUNT=TOKEN for an account with queues of its own; may be repeated", c.addToken)
@@ -134,6 +144,8 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	switch {
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case c.ackWindow < jobqueue.MinLease || c.ackWindow > jobqueue.MaxLease:
+		return nil, fmt.Errorf("-ack-window %v: want from %v to %v", c.ackWindow, jobqueue.MinLease, jobqueue.MaxLease)
 	case len(c.accounts) == 0 && !*anonymous:
 		return nil, errors.New("nobody could be let in: give a -token, or say -anonymous to let everybody do everything")
 	case len(c.accounts) > 0 && *anonymous:

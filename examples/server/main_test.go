@@ -228,3 +228,16 @@ func TestFlagsThatCannotBeMeantAreRefused(t *testing.T) {
 		cancel()
 	}
 }
+
+func TestAnAckWindowOutOfBoundsEndsWithStatus2(t *testing.T) {
+	for _, window := range []string{"0", "-1s", "999ms", "12h1s"} {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		cmd := exec.CommandContext(ctx, os.Args[0], "-addr", "127.0.0.1:0", "-anonymous", "-ack-window", window)
+		cmd.Env = append(os.Environ(), "POLLACK_TEST_SERVER=1")
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if got := cmd.ProcessState.ExitCode(); got != 2 || !strings.Contains(string(out), "-ack-window") {
+			t.Errorf("-ack-window %s: got exit status %d (%v), %q, want 2 and a word on -ack-window", window, got, err, out)
+		}
+	}
+}
