@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"time"
+	"unicode/utf8"
 )
 
 // rate is the least that a client must manage once its patience is used up, in bytes per second.
@@ -83,7 +84,7 @@ func (c *call) finish() error {
 	return b.problem()
 }
 
-// decode reads a JSON object of at most MaxBody bytes into v. Unknown fields are ignored. An empty body is an empty object.
+// decode reads a JSON object of at most MaxBody bytes of UTF-8 into v. Unknown fields are ignored. An empty body is an empty object.
 func (c *call) decode(v any) error {
 	if c.r.ContentLength > c.h.opts.MaxBody {
 		return errBodyTooLarge
@@ -96,6 +97,9 @@ func (c *call) decode(v any) error {
 	p := bytes.TrimLeft(text.Bytes(), " \t\r\n")
 	if len(p) == 0 {
 		return nil
+	}
+	if !utf8.Valid(p) {
+		return invalid("the body is not valid UTF-8")
 	}
 	if p[0] != '{' {
 		return invalid("the body is not a JSON object")

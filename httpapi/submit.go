@@ -4,8 +4,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +17,7 @@ import (
 )
 
 // Submit enqueues a job in the queue of the path value "queue": the envelope if the body is application/json, else the body itself is the payload and
-// is streamed. It answers the job with 202, its URL in Location, and Retry-After; or 200 if the request prefers to wait ("Prefer: wait=N") and the
+// is streamed, described by the parameters of the URL, which are refused beside an envelope. It answers the job with 202, its URL in Location, and Retry-After; or 200 if the request prefers to wait ("Prefer: wait=N") and the
 // job ends meanwhile. An Idempotency-Key that named a job already gets that one, with Idempotent-Replayed.
 func (h *Handler) Submit(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
@@ -104,7 +107,7 @@ type envelope struct {
 	Name          string            `json:"name"`
 	DelaySeconds  float64           `json:"delay_seconds"`
 	Priority      int               `json:"priority"`
-	Deadline      time.Time         `json:"deadline"`
+	Deadline      *string           `json:"deadline"`
 	Tags          map[string]string `json:"tags"`
 }
 
@@ -147,11 +150,17 @@ func (c *call) mediaType() (string, error) {
 }
 
 func (c *call) readEnvelope() (jobqueue.NewJob, error) {
+	if err := c.nothingBeside(); err != nil {
+		return jobqueue.NewJob{}, err
+	}
 	var e envelope
 	if err := c.decode(&e); err != nil {
 		return jobqueue.NewJob{}, err
 	}
-	n := jobqueue.NewJob{ContentType: e.ContentType, Name: e.Name, Priority: e.Priority, Deadline: e.Deadline, Tags: e.Tags}
+	n := jobqueue.NewJob{ContentType: e.ContentType, Name: e.Name, Priority: e.Priority, Tags: e.Tags}
+	if e.Deadline != nil && n.Deadline.UnmarshalText([]byte(*e.Deadline)) != nil {
+		return n, invalid(fmt.Sprintf("deadline: %q is not a time of RFC 3339", *e.Deadline))
+	}
 	var err error
 	n.Payload, n.ContentType, err = content("payload", e.Payload, e.PayloadBase64, e.ContentType)
 	if err != nil {
@@ -162,6 +171,26 @@ func (c *call) readEnvelope() (jobqueue.NewJob, error) {
 		return n, invalid("delay_seconds: is out of bounds")
 	}
 	return n, nil
+}
+
+// inEnvelope is what the members of the envelope are called that stand for the parameters of a raw payload.
+var inEnvelope = map[string]string{
+	"name": "name", "delay": "delay_seconds", "priority": "priority", "deadline": "deadline", "content_type": "content_type",
+}
+
+// nothingBeside refuses parameters of a raw payload, which would be without effect beside an envelope.
+func (c *call) nothingBeside() error {
+	q := c.query()
+	for _, name := range slices.Sorted(maps.Keys(q.values)) {
+		member := inEnvelope[name]
+		if strings.HasPrefix(name, "tag.") {
+			member = "tags"
+		}
+		if member != "" {
+			q.fail("%s: belongs into the JSON body, as %s", name, member)
+		}
+	}
+	return q.err
 }
 
 // content returns the bytes and type of a value that is given as JSON or in base64.

@@ -80,7 +80,17 @@ func TestSubmitRefusesWhatIsWrong(t *testing.T) {
 			{"JSON that is said to be none", "", `{"payload":1,"content_type":"text/plain"}`, "", 400, "content_type"},
 			{"a negative delay", "", `{"delay_seconds":-1}`, "", 400, "delay"},
 			{"a delay out of all bounds", "", `{"delay_seconds":1e300}`, "", 400, "delay"},
-			{"a malformed deadline", "", `{"deadline":"tomorrow"}`, "", 400, "JSON"},
+			{"a malformed deadline", "", `{"deadline":"tomorrow"}`, "", 400, "deadline: \"tomorrow\" is not a time of RFC 3339"},
+			{"a deadline that is no text", "", `{"deadline":1}`, "", 400, "deadline: cannot be a number"},
+			{"an envelope that is not UTF-8", "", "{\"name\":\"\xff\"}", "", 400, "UTF-8"},
+			{"a payload in JSON that is not UTF-8", "", "{\"payload\":\"\xff\"}", "", 400, "UTF-8"},
+			{"an envelope and a name beside it", "?name=n", `{}`, "", 400, "name: belongs into the JSON body, as name"},
+			{"an envelope and a delay beside it", "?delay=1", `{}`, "", 400, "delay: belongs into the JSON body, as delay_seconds"},
+			{"an envelope and a priority beside it", "?priority=1", `{}`, "", 400, "priority: belongs into the JSON body"},
+			{"an envelope and a deadline beside it", "?deadline=x", `{}`, "", 400, "deadline: belongs into the JSON body"},
+			{"an envelope and a type beside it", "?content_type=application/json", `{}`, "", 400, "content_type: belongs into the JSON body"},
+			{"an envelope and a tag beside it", "?tag.a=1", `{}`, "", 400, "tag.a: belongs into the JSON body, as tags"},
+			{"an envelope and a malformed query", "?tag.a=%zz", `{}`, "", 400, "query"},
 			{"a deadline that has passed", "", `{"deadline":"1999-01-01T00:00:00Z"}`, "", 400, "deadline"},
 			{"a control character in the name", "", `{"name":"a\u0000"}`, "", 400, "name"},
 			{"a name too long", "", `{"name":"` + strings.Repeat("a", 256) + `"}`, "", 400, "name"},
@@ -106,6 +116,7 @@ func TestSubmitRefusesWhatIsWrong(t *testing.T) {
 			}
 		}
 		w.do("GET", "/v1/queues/mail", "").wantProblem(404, "not_found") // nothing has been enqueued
+		w.do("POST", "/v1/queues/mail/jobs?unknown=1", `{"deadline":null}`).want(202)
 	})
 }
 
