@@ -80,8 +80,9 @@ type completeBody struct {
 	ContentType  string          `json:"content_type"`
 }
 
-// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of an application/json
-// body, or else the body itself, which is streamed, with the token in the header.
+// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of a JSON body, or else the
+// body itself, which is streamed, with the token in the header. A body is JSON if it says so, if it has no type, or that of a form, which curl gives
+// to what says nothing: results of that type go into the JSON, or as another type with the parameter "content_type".
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		j, err := c.job(ActionSettle)
@@ -92,8 +93,17 @@ func (h *Handler) Complete(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		if kind != "application/json" && (kind != "" || r.ContentLength != 0) {
+		switch kind {
+		case "application/json", "application/x-www-form-urlencoded", "":
+		default:
 			return c.completeRaw(j)
+		}
+		q := c.query()
+		if _, ok := q.one("content_type"); ok {
+			q.fail("content_type: belongs into the JSON body; a result that is the body itself needs another Content-Type")
+		}
+		if q.err != nil {
+			return q.err
 		}
 		var b completeBody
 		if err := c.decode(&b); err != nil {
@@ -199,14 +209,27 @@ func (h *Handler) Extend(w http.ResponseWriter, r *http.Request) {
 
 type progressBody struct {
 	onlyToken
-	Progress float64 `json:"progress"`
-	Message  string  `json:"message"`
+	Progress *float64 `json:"progress"`
+	Message  *string  `json:"message"`
 }
 
-// Progress tells those who watch the job of the path value "id" how far it is: "progress" from 0 to 1, and "message". It answers the job.
+// Progress tells those who watch the job of the path value "id" how far it is: "progress" from 0 to 1, which stays as it is where it is not given,
+// and "message". It answers the job.
 func (h *Handler) Progress(w http.ResponseWriter, r *http.Request) {
 	settle(h, w, r, (*progressBody).token, func(c *call, j *jobqueue.Job, t jobqueue.Token, b *progressBody) error {
-		return c.changed(c.broker.Progress(r.Context(), j.ID, t, jobqueue.Progress{Fraction: b.Progress, Message: b.Message}))
+		var p jobqueue.Progress
+		switch {
+		case b.Progress != nil:
+			p.Fraction = *b.Progress
+		case b.Message != nil:
+			p.MessageOnly = true
+		default:
+			return invalid("progress: is missing, and there is no message")
+		}
+		if b.Message != nil {
+			p.Message = *b.Message
+		}
+		return c.changed(c.broker.Progress(r.Context(), j.ID, t, p))
 	})
 }
 

@@ -68,7 +68,7 @@ func TestTheTokenIsRequired(t *testing.T) {
 			w.do("POST", path+"/"+verb, "", "Lease-Token: "+jobqueue.AnyToken.String()).wantProblem(400, "invalid_request")
 			w.do("POST", path+"/"+verb, `{"lease_token":"`+token+`"}`, "Lease-Token: "+other).wantProblem(400, "invalid_request")
 			w.do("POST", path+"/"+verb, "", "Lease-Token: "+token, "Lease-Token: "+token).wantProblem(400, "invalid_request")
-			w.do("POST", path+"/"+verb, "", "Lease-Token: "+other).wantProblem(409, "lease_lost")
+			w.do("POST", path+"/"+verb, `{"message":"m"}`, "Lease-Token: "+other).wantProblem(409, "lease_lost")
 			w.do("POST", path+"/"+verb, "[]", "Content-Type: application/json").wantProblem(400, "invalid_request")
 		}
 		w.do("POST", path+"/ack", `{"lease_token":"`+token+`"}`, "Lease-Token: "+token).want(200)
@@ -97,6 +97,17 @@ func TestAHolderCanDoMoreThanAck(t *testing.T) {
 		if a := post("progress", `,"progress":0.25,"message":"a quarter"`).want(200); a.get("progress") != 0.25 || a.get("progress_message") != "a quarter" {
 			t.Errorf("progress: got %s", a.body)
 		}
+		if a := post("progress", `,"message":"still"`).want(200); a.get("progress") != 0.25 || a.get("progress_message") != "still" {
+			t.Errorf("progress with a message only: got %s", a.body)
+		}
+		if a := post("progress", `,"progress":null,"message":""`).want(200); a.get("progress") != 0.25 || a.get("progress_message") != nil {
+			t.Errorf("progress with an empty message: got %s", a.body)
+		}
+		if a := post("progress", `,"progress":0`).want(200); a.get("progress") != 0.0 {
+			t.Errorf("progress of 0: got %s", a.body)
+		}
+		post("progress", ``).wantProblem(400, "invalid_request")
+		post("progress", `,"progress":null,"message":null`).wantProblem(400, "invalid_request")
 		post("progress", `,"progress":1.5`).wantProblem(400, "invalid_request")
 		if a := post("extend", `,"lease_seconds":600`).want(200); a.get("lease_expires_at") != "2000-01-01T00:10:00Z" || a.get("state") != "running" {
 			t.Errorf("extend: got %s", a.body)
@@ -145,6 +156,8 @@ func TestCompleteTakesAnyResult(t *testing.T) {
 			{"null", "", `{"result":null}`, "application/json", `null`, "application/json", nil},
 			{"base64", "", `{"result_base64":"aGk=","content_type":"text/plain"}`, "application/json", `hi`, "text/plain", nil},
 			{"raw", "", `hi`, "text/plain; charset=utf-8", `hi`, "text/plain; charset=utf-8", nil},
+			{"JSON without a type", "", `{"result":[4]}`, "", `[4]`, "application/json", []any{4.0}},
+			{"JSON that curl calls a form", "", `{"result":[5]}`, "application/x-www-form-urlencoded", `[5]`, "application/json", []any{5.0}},
 			{"raw JSON", "?content_type=application/json", `[2]`, "application/octet-stream", `[2]`, "application/json", []any{2.0}},
 		} {
 			w.enqueue("mail", jobqueue.NewJob{})
@@ -163,6 +176,13 @@ func TestCompleteTakesAnyResult(t *testing.T) {
 		w.do("POST", path+"/complete", strings.Repeat("x", 1001), "Content-Type: text/plain", "Lease-Token: "+token).wantProblem(413, "too_large")
 		w.do("POST", path+"/complete", `{"result":"`+strings.Repeat("x", 1001)+`"}`, "Lease-Token: "+token).wantProblem(413, "too_large")
 		w.do("POST", path+"/complete", "x", "Content-Type: text/plain").wantProblem(400, "invalid_request") // no token
+		for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", ""} {
+			a := w.do("POST", path+"/complete?content_type=application/json", `{"sum":3}`, "Content-Type: "+kind, "Lease-Token: "+token)
+			if a.wantProblem(400, "invalid_request"); !strings.HasPrefix(a.text("detail"), "content_type: ") {
+				t.Errorf("%q and content_type beside it: got %s", kind, a.body)
+			}
+		}
+		w.do("POST", path+"/complete", `a=b`, "Content-Type: application/x-www-form-urlencoded", "Lease-Token: "+token).wantProblem(400, "invalid_request")
 		w.do("POST", path+"/complete", "", "Lease-Token: "+token).want(200)
 		w.do("GET", path+"/result", "").wantProblem(404, "not_found")
 	})
