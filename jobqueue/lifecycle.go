@@ -287,7 +287,8 @@ func (s *step) position(j *storage.Job) (*storage.Job, error) {
 	if err := s.tx.DeleteJob(j); err != nil {
 		return nil, err
 	}
-	return s.add(j.With(s.fresh(j.RunAt, j.Deadline)), payload)
+	spec := *j.Spec // AddJob writes the position into it
+	return s.add(&storage.Job{Spec: &spec, Status: s.fresh(j.RunAt, j.Deadline)}, payload)
 }
 
 // fresh returns the status of a job that begins to wait, for its time if it has one.
