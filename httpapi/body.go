@@ -69,7 +69,7 @@ func (b *body) problem() error {
 	case b.err == nil || b.err == io.EOF:
 		return nil
 	case errors.As(b.err, &tooLarge):
-		return errBodyTooLarge
+		return bodyTooLarge(tooLarge.Limit)
 	case errors.Is(b.err, os.ErrDeadlineExceeded):
 		return errBodyTooSlow
 	default:
@@ -86,8 +86,9 @@ func (c *call) finish() error {
 
 // decode reads a JSON object of at most MaxBody bytes of UTF-8 into v. Unknown fields are ignored. An empty body is an empty object.
 func (c *call) decode(v any) error {
+	c.inJSON = true
 	if c.r.ContentLength > c.h.opts.MaxBody {
-		return errBodyTooLarge
+		return bodyTooLarge(c.h.opts.MaxBody)
 	}
 	b := c.body(c.h.opts.MaxBody)
 	var text bytes.Buffer

@@ -85,6 +85,8 @@ type call struct {
 	ctl     *http.ResponseController
 	account string
 	broker  *jobqueue.Broker // as the account sees it
+
+	inJSON, keyInHeader bool // where what jobqueue may find invalid has come from, see asSent
 }
 
 // handle authenticates the caller and answers the error of fn, which has then written nothing.
@@ -104,7 +106,7 @@ func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call
 	if err == nil || errors.Is(err, context.Canceled) && c.gone() {
 		return
 	}
-	h.refuse(w, r, err)
+	h.refuse(w, r, c.asSent(err))
 }
 
 // guard closes the connection after a chunked HTTP/1 request: net/http accepts one that has a Content-Length too and hides that it

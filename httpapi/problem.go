@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
@@ -33,18 +35,17 @@ func (p *Problem) Error() string {
 
 // Refusals that are not jobqueue's.
 var (
-	errUnknownPath  = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is nothing at this path"}
-	errForbidden    = &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this caller may not do that"}
-	errTooMany      = &Problem{Status: http.StatusTooManyRequests, Code: "too_many_polls", Detail: "too many requests are waiting already"}
-	errBodyTooLarge = &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: "the body is too large"}
-	errBodyTooSlow  = &Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
-	errBodyCut      = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
-	errRange        = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
-	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
+	errUnknownPath = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is nothing at this path"}
+	errForbidden   = &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this caller may not do that"}
+	errTooMany     = &Problem{Status: http.StatusTooManyRequests, Code: "too_many_polls", Detail: "too many requests are waiting already"}
+	errBodyTooSlow = &Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
+	errBodyCut     = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
+	errRange       = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
+	errInternal    = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
 )
 
 // problems is what each error of jobqueue is to a client. Details say nothing of others' jobs: one that is somebody else's and one that never was are
-// told alike.
+// told alike. Where the caller can do something about it jobqueue's own words are better than those here, if it has any: see ownWords.
 var problems = []struct {
 	err     error
 	problem Problem
@@ -75,6 +76,10 @@ func invalid(detail string) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: detail}
 }
 
+func bodyTooLarge(limit int64) *Problem {
+	return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: fmt.Sprintf("the body is too large: it has more than %d bytes", limit)}
+}
+
 // problemOf returns a copy of the problem that an error is to a client.
 func problemOf(err error) *Problem {
 	var p *Problem
@@ -94,11 +99,58 @@ func problemOf(err error) *Problem {
 			out.Reason = string(lost.Reason)
 		case errors.As(err, &bad):
 			out.Detail = bad.Field + ": " + bad.Problem
+		case problems[i].err == jobqueue.ErrWrongState || problems[i].err == jobqueue.ErrTooLarge:
+			if text := ownWords(err, problems[i].err); text != "" {
+				out.Detail = text
+			}
 		}
 		return &out
 	}
 	out := *errInternal
 	return &out
+}
+
+// ownWords returns what an error says more than the sentinel that it matches, "" if nothing: the text of the error next to the sentinel, without what
+// has been wrapped around that on the way. The text of a store's error, which jobqueue puts in parentheses, is not for clients, nor is that of several
+// errors in one.
+func ownWords(err, sentinel error) string {
+	for {
+		next := errors.Unwrap(err)
+		_, several := err.(interface{ Unwrap() []error })
+		switch {
+		case err == sentinel || several:
+			return ""
+		case next == nil: // a type that matches the sentinel
+			return err.Error()
+		case next == sentinel:
+			if !strings.HasPrefix(err.Error(), sentinel.Error()+": ") {
+				return ""
+			}
+			return err.Error()
+		}
+		err = next
+	}
+}
+
+// asSent returns an error of jobqueue with the invalid field called what it is in the request.
+func (c *call) asSent(err error) error {
+	var p *Problem
+	var bad *jobqueue.InvalidError
+	if errors.As(err, &p) || !errors.As(err, &bad) {
+		return err
+	}
+	field := bad.Field
+	switch field {
+	case "key":
+		if c.keyInHeader {
+			field = "Idempotency-Key"
+		}
+	case "delay", "lease", "retention", "tombstone":
+		if c.inJSON {
+			field += "_seconds"
+		}
+	}
+	return &jobqueue.InvalidError{Field: field, Problem: bad.Problem}
 }
 
 // refuse answers an error.

@@ -136,7 +136,7 @@ func (c *call) completeRaw(j *jobqueue.Job) error {
 		return q.err
 	}
 	if c.r.ContentLength > c.h.broker.MaxResult() {
-		return errBodyTooLarge
+		return bodyTooLarge(c.h.broker.MaxResult())
 	}
 	b := c.body(c.h.broker.MaxResult())
 	o, err := c.broker.Complete(c.r.Context(), j.ID, t, jobqueue.NewResult{ContentType: kind, Body: b})

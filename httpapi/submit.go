@@ -67,7 +67,7 @@ func (c *call) enqueue(q *jobqueue.Queue, n jobqueue.NewJob) (*jobqueue.Job, err
 		if err != nil {
 			return nil, err
 		}
-		n.Key = key
+		n.Key, c.keyInHeader = key, true
 	}
 	return q.Enqueue(c.r.Context(), n)
 }
@@ -126,7 +126,7 @@ func (c *call) readSubmit() (jobqueue.NewJob, *body, error) {
 		return n, nil, err
 	}
 	if c.r.ContentLength > c.h.broker.MaxPayload() {
-		return n, nil, errBodyTooLarge
+		return n, nil, bodyTooLarge(c.h.broker.MaxPayload())
 	}
 	b := c.body(c.h.broker.MaxPayload())
 	n.Body = b
