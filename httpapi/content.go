@@ -94,18 +94,23 @@ type contentWriter struct {
 }
 
 func (w *contentWriter) WriteHeader(status int) {
-	if status < 400 || status == http.StatusPreconditionFailed { // the latter has no body
+	if status < 400 {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	w.refused = true
 	header := w.Header()
-	for _, k := range []string{"ETag", "Content-Disposition", "Content-Security-Policy", "Content-Encoding", "Cache-Control"} {
+	for _, k := range []string{
+		"ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Content-Security-Policy", "Content-Encoding", "Cache-Control",
+	} {
 		header.Del(k)
 	}
 	p := errInternal
-	if status == http.StatusRequestedRangeNotSatisfiable {
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
 		p = errRange
+	case http.StatusPreconditionFailed:
+		p = errPrecondition
 	}
 	w.c.h.refuse(w.ResponseWriter, w.c.r, p)
 }

@@ -37,7 +37,16 @@ func TestAPayloadIsDownloaded(t *testing.T) {
 				t.Errorf("HEAD has a body")
 			}
 			w.do("GET", path+"/payload", "", "If-None-Match: "+tag).want(304)
-			w.do("GET", path+"/payload", "", `If-Match: "x"`).want(412)
+			for _, condition := range []string{`If-Match: "x"`, "If-Unmodified-Since: Fri, 31 Dec 1999 00:00:00 GMT"} {
+				a := w.do("GET", path+"/payload", "", condition).wantProblem(412, "precondition_failed").wantHeader("Cache-Control", "no-store")
+				for _, name := range []string{"ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Content-Security-Policy"} {
+					a.wantHeader(name, "")
+				}
+			}
+			w.do("GET", path+"/payload", "", "If-Match: "+tag).want(200)
+			if a := w.do("HEAD", path+"/payload", "", `If-Match: "x"`).want(412); a.body != "" || a.header.Get("ETag") != "" {
+				t.Errorf("HEAD: got %v %s", a.header, a.body)
+			}
 			if size == 0 {
 				continue // there is no range of nothing
 			}
@@ -62,6 +71,20 @@ func TestAPayloadIsDownloaded(t *testing.T) {
 			}
 			w.do("GET", path+"/payload", "").wantProblem(410, "payload_gone")
 		}
+	})
+}
+
+func TestAResultIsRefusedByItsConditions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		path := "/v1/jobs/" + w.enqueue("mail", jobqueue.NewJob{}).ID.String()
+		if err := w.receive("mail").Complete(t.Context(), jobqueue.NewResult{Data: []byte("done"), ContentType: "text/plain"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, condition := range []string{`If-Match: "x"`, "If-Unmodified-Since: Fri, 31 Dec 1999 00:00:00 GMT"} {
+			w.do("GET", path+"/result", "", condition).wantProblem(412, "precondition_failed").wantHeader("ETag", "").wantHeader("Last-Modified", "")
+		}
+		w.do("GET", path+"/result", "", "If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT").want(200)
 	})
 }
 

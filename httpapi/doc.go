@@ -27,6 +27,9 @@
 // shape the jobs and errors it answers; [Handler.SubmitFunc] and [Handler.Func] are for bodies and endpoints of its own. An id that the other side
 // chose is a key: look the job up with jobqueue.Broker.JobByKey and hand it on with http.Request.SetPathValue.
 //
+// An http.ServeMux in front cleans paths ("//", "/./") by redirecting before the Handler sees them, and a queue named only "/" cannot be reached over
+// HTTP.
+//
 // # Who may do what
 //
 // [Options.Authenticate] says whose a request is. An account sees its own queues and jobs; what is somebody else's is answered like what never was.

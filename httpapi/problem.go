@@ -35,13 +35,14 @@ func (p *Problem) Error() string {
 
 // Refusals that are not jobqueue's.
 var (
-	errUnknownPath = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is nothing at this path"}
-	errForbidden   = &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this caller may not do that"}
-	errTooMany     = &Problem{Status: http.StatusTooManyRequests, Code: "too_many_polls", Detail: "too many requests are waiting already"}
-	errBodyTooSlow = &Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
-	errBodyCut     = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
-	errRange       = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
-	errInternal    = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
+	errUnknownPath  = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "there is nothing at this path"}
+	errForbidden    = &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "this caller may not do that"}
+	errTooMany      = &Problem{Status: http.StatusTooManyRequests, Code: "too_many_polls", Detail: "too many requests are waiting already"}
+	errBodyTooSlow  = &Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
+	errBodyCut      = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
+	errRange        = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
+	errPrecondition = &Problem{Status: http.StatusPreconditionFailed, Code: "precondition_failed", Detail: "a condition of the request does not hold"}
+	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
 )
 
 // problems is what each error of jobqueue is to a client. Details say nothing of others' jobs: one that is somebody else's and one that never was are

@@ -185,12 +185,13 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		j.do("GET", path+"/payload", "", "Range: bytes=0-1")
 		j.do("GET", path+"/payload", "", "Range: bytes=100-")
 		j.do("GET", path+"/payload", "", "If-None-Match: *")
+		j.do("GET", path+"/payload", "", `If-Match: "x"`)
 		j.do("GET", path+"/result", "")
 		j.do("POST", path+"/progress", `{"progress":0.5,"message":"half"}`, token)
 		j.do("POST", path+"/extend", `{"lease_seconds":60}`, token)
 		for _, verb := range []string{"ack", "complete", "fail", "release", "extend", "progress"} {
 			j.do("POST", path+"/"+verb, "")
-			j.do("POST", path+"/"+verb, "", "Lease-Token: 00000000000000000000000000000001")
+			j.do("POST", path+"/"+verb, `{"message":"m"}`, "Lease-Token: 00000000000000000000000000000001")
 		}
 		j.do("POST", path+"/complete", strings.Repeat("x", 1001), "Content-Type: text/plain", token)
 		j.do("POST", path+"/redrive", "")
@@ -203,6 +204,7 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		j.do("GET", path+"/result", "", "Range: bytes=0-1")
 		j.do("GET", path+"/result", "", "Range: bytes=100-")
 		j.do("GET", path+"/result", "", "If-None-Match: *")
+		j.do("GET", path+"/result", "", `If-Match: "x"`)
 		j.do("POST", path+"/cancel", "")
 		enqueue()
 		path, token = poll()
