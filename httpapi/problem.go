@@ -112,8 +112,8 @@ func problemOf(err error) *Problem {
 }
 
 // ownWords returns what an error says more than the sentinel that it matches, "" if nothing: the text of the error next to the sentinel, without what
-// has been wrapped around that on the way. The text of a store's error, which jobqueue puts in parentheses, is not for clients, nor is that of several
-// errors in one.
+// has been wrapped around that on the way. The text of a store's error, which jobqueue puts in parentheses, is not for clients, nor is that of
+// several errors in one.
 func ownWords(err, sentinel error) string {
 	for {
 		next := errors.Unwrap(err)

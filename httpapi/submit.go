@@ -17,8 +17,9 @@ import (
 )
 
 // Submit enqueues a job in the queue of the path value "queue": the envelope if the body is application/json, else the body itself is the payload and
-// is streamed, described by the parameters of the URL, which are refused beside an envelope. It answers the job with 202, its URL in Location, and Retry-After; or 200 if the request prefers to wait ("Prefer: wait=N") and the
-// job ends meanwhile. An Idempotency-Key that named a job already gets that one, with Idempotent-Replayed.
+// is streamed, described by the parameters of the URL, which are refused beside an envelope. It answers the job with 202, its URL in Location, and
+// Retry-After; or 200 if the request prefers to wait ("Prefer: wait=N") and the job ends meanwhile. An Idempotency-Key that named a job already gets
+// that one, with Idempotent-Replayed.
 func (h *Handler) Submit(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		q, err := c.queue(ActionSubmit)
