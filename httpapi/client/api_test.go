@@ -231,6 +231,25 @@ func TestAHolderDoesWithAJobWhatItCanBeDoneWith(t *testing.T) {
 	})
 }
 
+func TestAResultOfAnyTypeIsKeptAsItIs(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context, c *client.Client) {
+		for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8", "text/plain"} {
+			must[*client.Job](t)(c.Submit(ctx, "q", client.NewJob{}))
+			d := must[[]*client.Delivery](t)(c.Poll(ctx, "q", nil))[0]
+			const result = `{"result": 7}` // what looks like an envelope is none
+			if _, err := c.CompleteWith(ctx, d.ID, d.LeaseToken, client.NewResult{Data: []byte(result), ContentType: kind}); err != nil {
+				t.Errorf("%s: %v", kind, err)
+				continue
+			}
+			r := must[*client.Content](t)(c.Result(ctx, d.ID, nil))
+			if p := must[[]byte](t)(io.ReadAll(r)); string(p) != result || r.ContentType != kind {
+				t.Errorf("%s: got %q, %s", kind, p, r.ContentType)
+			}
+			r.Close()
+		}
+	})
+}
+
 func TestManyAcksHaveOneOutcomeEach(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context, c *client.Client) {
 		for range 2 {

@@ -78,8 +78,8 @@ func (l *call) raw(data []byte, r io.Reader, kind string) error {
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	if parsed, _, err := mime.ParseMediaType(kind); err == nil && parsed == "application/json" {
-		l.query.Set("content_type", kind) // a body that calls itself JSON would be taken for an envelope
+	if parsed, _, _ := mime.ParseMediaType(kind); parsed == "application/json" || parsed == "application/x-www-form-urlencoded" {
+		l.query.Set("content_type", kind) // a body that calls itself so would be taken for an envelope
 		kind = "application/octet-stream"
 	}
 	l.header.Set("Content-Type", kind)
