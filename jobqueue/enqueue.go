@@ -74,6 +74,7 @@ func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string,
 		return nil, fromStore(err)
 	}
 	tx.OnCommit(func() { b.tell(&s.effects) })
+	e.fill()
 	return e.out[0], nil
 }
 
@@ -107,6 +108,9 @@ func (e *enqueue) do(ctx context.Context) error {
 		if err = e.commit(ctx); errors.Is(err, ErrOutcomeUnknown) {
 			return err // they may have been added
 		}
+	}
+	if err == nil {
+		e.fill()
 	}
 	e.tidy(ctx, err)
 	return err
@@ -144,6 +148,7 @@ func (e *enqueue) prepare(ctx context.Context) error {
 		if err := e.admit(ctx, d); err != nil {
 			return err
 		}
+		d.record = d.spec(e.q.name)
 	}
 	return nil
 }
@@ -175,8 +180,8 @@ func (e *enqueue) admit(ctx context.Context, d *draft) error {
 	if admit == nil || d.known || e.inUserTx {
 		return nil
 	}
-	now := stored(time.Now())
-	j := &storage.Job{Spec: d.spec(e.q.name, now), Status: storage.Status{State: Pending}}
+	j := &storage.Job{Spec: d.spec(e.q.name), Status: storage.Status{State: Pending}}
+	j.Created = stored(time.Now())
 	if err := admit(ctx, jobOf(j, beside{})); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -297,9 +302,18 @@ func (e *enqueue) run(s *step) error {
 				return ErrBacklogFull
 			}
 		}
-		e.out[i] = jobOf(j, beside{})
+		d.added = j
 	}
 	return nil
+}
+
+// fill makes what the caller gets of the jobs that were added.
+func (e *enqueue) fill() {
+	for i := range e.drafts {
+		if e.out[i] == nil {
+			e.out[i] = jobOf(e.drafts[i].added, beside{})
+		}
+	}
 }
 
 // room returns how many more jobs the queue's backlog allows.
@@ -357,7 +371,8 @@ func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storag
 	if err := s.adopt(d.blob); err != nil {
 		return nil, err
 	}
-	j := &storage.Job{Spec: d.spec(e.q.name, s.now), Status: s.fresh(d.runAt(s.now), deadline)}
+	d.record.Created = s.now
+	j := &storage.Job{Spec: d.record, Status: s.fresh(d.runAt(s.now), deadline)}
 	if e.deferred {
 		j.State, j.Due = storage.Entering, s.now
 	}
@@ -365,7 +380,7 @@ func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storag
 		return s.add(j, d.payload)
 	}
 	window := first(e.hands[len(e.given)].Value.window, s.limitsFor(j.Spec, q).Lease)
-	j, err := s.add(s.deliver(j, window), d.payload)
+	j, err := s.add(s.deliver(j, window, storage.NewToken()), d.payload)
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,10 @@ import (
 // its outbox right, and notes what is to be told. The table in the package documentation is the same in words.
 
 // deliver returns a pending, or just enqueued, job as one leased to a consumer for a window.
-func (s *step) deliver(j *storage.Job, window time.Duration) *storage.Job {
+func (s *step) deliver(j *storage.Job, window time.Duration, t Token) *storage.Job {
 	j = j.With(j.Status)
 	st := &j.Status
-	st.State, st.Lease, st.Token = Running, storage.Held, storage.NewToken()
+	st.State, st.Lease, st.Token = Running, storage.Held, t
 	st.Deliveries++
 	st.Version++
 	st.Started = s.now

@@ -48,6 +48,8 @@ type draft struct {
 	digest   [32]byte // of the payload, if there is a Key
 	known    bool     // the key named a job before the transaction: the payload was only digested
 	admitted bool
+	record   *storage.Spec // made before the transaction, which only adds when and where
+	added    *storage.Job  // by the latest run of the transaction
 }
 
 // check demands that all is within bounds.
@@ -146,10 +148,10 @@ func stored(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Microsecond)
 }
 
-// spec returns what never changes of the job.
-func (d *draft) spec(q QueueName, now time.Time) *storage.Spec {
+// spec returns what never changes of the job, but for when it is created.
+func (d *draft) spec(q QueueName) *storage.Spec {
 	s := &storage.Spec{
-		ID: d.id, Queue: q, Account: d.account, Key: d.Key, Priority: int16(d.Priority), Created: now,
+		ID: d.id, Queue: q, Account: d.account, Key: d.Key, Priority: int16(d.Priority),
 		Name: d.Name, ContentType: d.ContentType, Size: d.size, Blob: d.blob, Limits: d.Limits, Once: d.Once,
 	}
 	if len(d.Tags) > 0 {

@@ -79,6 +79,7 @@ type receiver struct {
 	max    int
 	window time.Duration // 0 for the job's
 	names  [1]QueueName
+	token  Token    // for the first job of a look, made before its transaction
 	leased []leased // by the latest look
 	seen   bool     // the queue was there
 	done   bool     // the latest look found the queue closed and nothing unfinished
@@ -146,6 +147,7 @@ func (c *core) giveBack(ctx context.Context, d *Delivery) {
 
 // look leases what is ready.
 func (r *receiver) look() (bool, error) {
+	r.token = storage.NewToken()
 	err := r.q.b.update(r.ctx, storage.Reads{Queues: r.names[:], Ready: r.max, Payloads: true}, r.lease)
 	if err == nil && r.done {
 		err = r.q.confirmDone(r.ctx)
@@ -212,7 +214,11 @@ func (r *receiver) leaseReady(s *step, q *storage.Queue) error {
 			if err != nil && !errors.Is(err, storage.ErrCorrupt) {
 				return err
 			}
-			j = s.deliver(j, first(r.window, limits.Lease))
+			token := r.token
+			if len(r.leased) > 0 {
+				token = storage.NewToken()
+			}
+			j = s.deliver(j, first(r.window, limits.Lease), token)
 			s.note(delivered, j)
 			if err := s.set(j); err != nil {
 				return err
