@@ -36,23 +36,25 @@ func TestAfterAFailedCommitTheOutcomeIsUnknownAndTheStoreRefusesWork(t *testing.
 		release := hold(t, s)
 		file.Close() // no write succeeds any more
 		var wg sync.WaitGroup
-		for name, c := range map[string]struct {
+		for _, c := range []struct { // in the order in which they run
+			name string
 			fn   func(storage.Tx) error
 			want error
 		}{
-			"one that wrote":       {add(id(1)), storage.ErrOutcomeUnknown},
-			"one that failed":      {func(tx storage.Tx) error { return errors.Join(add(id(2))(tx), errFn) }, storage.ErrFailed},
-			"one that wrote none":  {func(tx storage.Tx) error { _, err := tx.Counts(queueA); return err }, storage.ErrFailed},
-			"another one that did": {add(id(3)), storage.ErrOutcomeUnknown},
+			{"one that read before anybody wrote", func(tx storage.Tx) error { _, err := tx.Counts(queueA); return err }, nil},
+			{"one that wrote", add(id(1)), storage.ErrOutcomeUnknown},
+			{"one that failed", func(tx storage.Tx) error { return errors.Join(add(id(2))(tx), errFn) }, storage.ErrFailed},
+			{"one that wrote none", func(tx storage.Tx) error { _, err := tx.Counts(queueA); return err }, storage.ErrFailed},
+			{"another one that did", add(id(3)), storage.ErrOutcomeUnknown},
 		} {
 			wg.Go(func() {
 				err := s.Update(t.Context(), storage.Reads{}, c.fn)
 				if !errors.Is(err, c.want) || errors.Is(err, errFn) {
-					t.Errorf("%s: got %v, want %v", name, err, c.want)
+					t.Errorf("%s: got %v, want %v", c.name, err, c.want)
 				}
 			})
+			synctest.Wait() // it stands behind those before it
 		}
-		synctest.Wait()
 		release()
 		wg.Wait()
 		ran := false
