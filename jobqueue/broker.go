@@ -33,6 +33,7 @@ type core struct {
 
 	stopNotify func()
 
+	failed   atomic.Bool // the store has, and those who waited were told
 	down     atomic.Bool // no more transactions but the broker's own
 	life     sync.Mutex  // guards what follows
 	draining bool
@@ -169,8 +170,17 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 		s.free()
 		return nil
 	}
-	if errors.Is(err, storage.ErrOutcomeUnknown) || errors.Is(err, storage.ErrFailed) {
+	unknown := errors.Is(err, storage.ErrOutcomeUnknown)
+	if unknown || errors.Is(err, storage.ErrFailed) {
 		c.log.Error("the store failed; it must be opened again", "error", err)
+		if unknown || !c.failed.Swap(true) { // those who wait look: it may have happened, or they learn that the store has failed
+			c.lines.BroadcastAll()
+			c.idle.BroadcastAll()
+			c.watches.notifyAll()
+		}
+		if unknown && !s.due.IsZero() {
+			c.timeline.at(s.due, s.effects.now)
+		}
 	}
 	return fromStore(err)
 }

@@ -73,7 +73,12 @@ func (b *Broker) EnqueueTx(ctx context.Context, tx storage.UserTx, queue string,
 	if err != nil {
 		return nil, fromStore(err)
 	}
-	tx.OnCommit(func() { b.tell(&s.effects) })
+	tx.OnCommit(func() {
+		b.tell(&s.effects)
+		if !s.due.IsZero() { // the user's transaction may have lasted: what was due then may be overdue now
+			b.timeline.look()
+		}
+	})
 	e.fill()
 	return e.out[0], nil
 }

@@ -126,6 +126,10 @@ func fillJob(out *Job, j *storage.Job, b beside) {
 		Created: j.Created, RunAt: j.RunAt, Deadline: j.Deadline, Started: j.Started, LeaseExpires: j.LeaseExpires,
 		Finished: j.Finished, Version: j.Version, Outbox: j.Outbox,
 	}
+	if p := j.Progress; p != nil { // the store's own stays the store's
+		fraction := *p
+		out.Progress = &fraction
+	}
 	if j.State.Ended() {
 		out.Expires = j.Due
 	}

@@ -28,7 +28,13 @@ func (s *step) tellOutbox(j *storage.Job, b beside) error {
 			ID: storage.NewID(s.now), Queue: q, Account: j.Account, Key: fmt.Sprintf("%v/%d", j.ID, j.Ends), Created: s.now,
 			Name: "job." + j.State.String(), ContentType: "application/json", Size: int64(len(payload)), Origin: j.ID,
 		}
-		if _, err := s.add(&storage.Job{Spec: &spec, Status: s.fresh(time.Time{}, time.Time{})}, payload); err != nil {
+		_, err := s.add(&storage.Job{Spec: &spec, Status: s.fresh(time.Time{}, time.Time{})}, payload)
+		if errors.Is(err, storage.ErrExists) { // somebody else's job has the key: it must not keep this one from ending
+			unkeyed := spec
+			unkeyed.Key = ""
+			_, err = s.add(&storage.Job{Spec: &unkeyed, Status: s.fresh(time.Time{}, time.Time{})}, payload)
+		}
+		if err != nil {
 			return err
 		}
 	}

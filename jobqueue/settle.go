@@ -164,7 +164,7 @@ func (s *step) settle(b *Broker, m *settlement) (*storage.Job, bool, error) {
 		st := j.Status
 		st.ResultSize, st.ResultBlob = m.value.size, m.value.blob
 		j = j.With(st)
-		kept = beside{hasResult: true, contentType: m.result.ContentType, result: m.value.data}
+		kept = beside{hasResult: true, contentType: m.result.ContentType, result: bytes.Clone(m.value.data)}
 		if err := s.adopt(m.value.blob); err != nil {
 			return nil, false, err
 		}

@@ -107,18 +107,26 @@ func (t *timeline) run() {
 
 // work moves all jobs that are due and sets the alarm to the next.
 func (t *timeline) work() {
+	bad := map[ID]error{} // jobs that cannot be moved, and why
 	for {
 		var now, next time.Time
 		var found int
+		var culprit ID
+		var cause error
 		err := t.c.run(t.life, storage.Reads{Due: dueBatch}, func(s *step) error {
 			now = s.now
 			jobs, err := s.tx.Due(s.now, dueBatch)
 			if err != nil {
 				return err
 			}
-			found = len(jobs)
+			found, culprit, cause = len(jobs), ID{}, nil
 			for _, j := range jobs {
-				if err := t.move(s, j); err != nil {
+				if why := bad[j.ID]; why != nil {
+					err = t.putOff(s, j, why)
+				} else if err = t.move(s, j); err != nil {
+					culprit, cause = j.ID, err
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -133,6 +141,8 @@ func (t *timeline) work() {
 		switch {
 		case errors.Is(err, ErrStoreFailed):
 			return // for good: whoever opens the store again makes a new Broker
+		case err != nil && cause != nil && bad[culprit] == nil && !passing(err):
+			bad[culprit] = cause // nothing of this transaction has happened: once more, and put that one off
 		case err != nil:
 			t.c.log.Error("moving due jobs failed; will try again", "error", err)
 			t.again(retryDue)
@@ -149,25 +159,32 @@ func (t *timeline) work() {
 	}
 }
 
-// move does to one job what time has done. A record that is damaged must not keep the others waiting: it is put off for a minute.
+// move does to one job what time has done.
 func (t *timeline) move(s *step, j *storage.Job) error {
 	fresh, err := s.tx.Job(j.ID) // another of the batch may have changed it
 	if err == nil {
 		_, err = s.advance(fresh)
 	}
-	if err == nil || errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
-	if !errors.Is(err, storage.ErrCorrupt) {
-		return err
-	}
-	t.c.log.Error("a due job cannot be moved; will try again in a minute", "job", j.ID, "queue", j.Queue, "error", err)
+	return err
+}
+
+// putOff puts a job off for a minute that cannot be moved: it must not keep the others waiting.
+func (t *timeline) putOff(s *step, j *storage.Job, why error) error {
+	t.c.log.Error("a due job cannot be moved; will try again in a minute", "job", j.ID, "queue", j.Queue, "error", why)
 	st := j.Status
 	st.Due = s.now.Add(time.Minute)
 	if err := s.set(j.With(st)); err != nil && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
 	return nil
+}
+
+// passing reports whether an error is the store's, and no job's fault.
+func passing(err error) bool {
+	return errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrStoreFull) || errors.Is(err, ErrBusy) || errors.Is(err, context.Canceled)
 }
 
 // again looks once more after a while of real time. Until then no alarm is set that would take its place: nothing is as overdue.
