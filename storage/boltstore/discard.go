@@ -27,6 +27,10 @@ func (t *txn) discard(id storage.ID) (err error) {
 	if err != nil {
 		return err
 	}
+	delete(t.jobs, id) // what is remembered may be whole while the record no longer is
+	if t.recent != nil {
+		delete(t.recent.jobs, id)
+	}
 	found, whole := false, false
 	if e, err := t.job(id); err == nil {
 		whole = t.wholeValues(e)

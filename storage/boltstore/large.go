@@ -3,9 +3,11 @@ package boltstore
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -146,7 +148,7 @@ func (t *txn) dropLarge(key, rec []byte) error {
 func (t *txn) dropNow() error {
 	for _, number := range t.drops {
 		name := appendNumber(nil, number)
-		if err := t.bucket(inLarge).DeleteBucket(name); err != nil {
+		if err := t.bucket(inLarge).DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
 			return t.fail(err)
 		}
 	}

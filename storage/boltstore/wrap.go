@@ -44,7 +44,9 @@ func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
 // in the goroutine that uses btx: what they write commits with btx, or not at all.
 //
 // **Inside a write transaction of one's own, nothing else of the Store, nor of a broker on it, may be called: it would wait for
-// bbolt's writer lock, which this very transaction holds, for ever.**
+// bbolt's writer lock, which this very transaction holds, for ever.** Inside a read transaction of one's own writing may hang too: bbolt
+// waits for all readers when the file outgrows its map (bbolt.Options.InitialMmapSize sets how large that is from the start). For the
+// same reason a long transaction of one's own holds up all callers of the Store, whatever their contexts say.
 func (s *Store) Tx(btx *bbolt.Tx) storage.UserTx { return &userTx{s: s, btx: btx} }
 
 type userTx struct {
