@@ -172,8 +172,8 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 	}
 	unknown := errors.Is(err, storage.ErrOutcomeUnknown)
 	if unknown || errors.Is(err, storage.ErrFailed) {
-		c.log.Error("the store failed; it must be opened again", "error", err)
 		if unknown || !c.failed.Swap(true) { // those who wait look: it may have happened, or they learn that the store has failed
+			c.log.Error("the store failed; a local one must be opened again", "error", err)
 			c.lines.BroadcastAll()
 			c.idle.BroadcastAll()
 			c.watches.notifyAll()

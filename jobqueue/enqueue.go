@@ -114,9 +114,6 @@ func (e *enqueue) do(ctx context.Context) error {
 			return err // they may have been added
 		}
 	}
-	if err == nil {
-		e.fill()
-	}
 	e.tidy(ctx, err)
 	return err
 }
@@ -150,10 +147,10 @@ func (e *enqueue) prepare(ctx context.Context) error {
 			return err
 		}
 		d.id = storage.NewID(time.Now())
+		d.record = d.spec(e.q.name)
 		if err := e.admit(ctx, d); err != nil {
 			return err
 		}
-		d.record = d.spec(e.q.name)
 	}
 	return nil
 }
@@ -185,8 +182,8 @@ func (e *enqueue) admit(ctx context.Context, d *draft) error {
 	if admit == nil || d.known || e.inUserTx {
 		return nil
 	}
-	j := &storage.Job{Spec: d.spec(e.q.name), Status: storage.Status{State: Pending}}
-	j.Created = stored(time.Now())
+	j := &storage.Job{Spec: d.record, Status: storage.Status{State: Pending}}
+	j.Created = stored(time.Now()) // until the store says when
 	if err := admit(ctx, jobOf(j, beside{})); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -211,7 +208,9 @@ func (e *enqueue) commit(ctx context.Context) error {
 	added := false
 	defer func() { e.settleHands(added) }() // after a panic, too: a receiver that stays reserved waits for ever
 	err := e.q.b.update(ctx, e.reads(), e.run)
-	added = err == nil
+	if added = err == nil; added {
+		e.fill()
+	}
 	return err
 }
 
@@ -346,7 +345,7 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !d.AnyRequest && j.RequestHash != d.requestHash(e.q.name) {
+	if !d.AnyRequest && j.RequestHash != d.record.RequestHash {
 		return nil, ErrKeyReused
 	}
 	b, err := readBeside(s.tx, j)

@@ -36,7 +36,7 @@ func (e *enqueue) readPayload(ctx context.Context, d *draft) error {
 		}
 		body = bytes.NewReader(d.Payload)
 	}
-	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digestOnly: d.known, whole: e.inUserTx, closedRefused: true})
+	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digested: d.Key != "", digestOnly: d.known, whole: e.inUserTx, closedRefused: true})
 	d.payload, d.blob, d.size, d.digest = v.data, v.blob, v.size, v.digest
 	return err
 }
@@ -46,8 +46,9 @@ type value struct {
 	data   []byte // if it is small
 	blob   ID     // if it is large: whoever uses it deletes the Staged job of that id
 	size   int64
-	digest [32]byte // SHA-256
+	digest [32]byte // SHA-256, if it is wanted
 
+	digested      bool // the digest is wanted
 	digestOnly    bool // keep nothing
 	whole         bool // keep it in memory whatever its size
 	closedRefused bool // a closed queue takes none
@@ -57,15 +58,25 @@ type value struct {
 // job in state Staged that the timeline deletes if nobody adopts it within stageTime of the last write. After an error nothing is
 // kept.
 func (c *core) readValue(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, v value) (value, error) {
+	if !v.digested {
+		return c.keepValue(ctx, q, r, limit, what, v)
+	}
+	sum := sha256.New()
+	v, err := c.keepValue(ctx, q, io.TeeReader(r, sum), limit, what, v)
+	v.digest = [32]byte(sum.Sum(nil))
+	return v, err
+}
+
+// keepValue is readValue without the digest.
+func (c *core) keepValue(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, v value) (value, error) {
 	if limit < forever {
 		r = io.LimitReader(r, limit+1)
 	}
-	sum := sha256.New()
 	first := int64(stageAt)
 	if v.whole {
 		first = limit
 	}
-	head, err := io.ReadAll(io.LimitReader(io.TeeReader(r, sum), first+1))
+	head, err := io.ReadAll(io.LimitReader(r, first+1))
 	v.size = int64(len(head))
 	if err == nil && v.size > limit {
 		err = tooLarge(what, limit)
@@ -74,21 +85,18 @@ func (c *core) readValue(ctx context.Context, q QueueName, r io.Reader, limit in
 		return value{}, fmt.Errorf("reading the %s: %w", what, err)
 	}
 	if v.size <= first {
-		v.data, v.digest = head, [32]byte(sum.Sum(nil))
+		v.data = head
 		return v, nil
 	}
-	rest := io.TeeReader(r, sum)
 	if v.digestOnly {
-		n, err := io.Copy(io.Discard, rest)
+		n, err := io.Copy(io.Discard, r)
 		v.size += n
-		v.digest = [32]byte(sum.Sum(nil))
 		if err == nil && v.size > limit {
 			err = tooLarge(what, limit)
 		}
 		return v, err
 	}
-	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), rest), limit, what, v.closedRefused)
-	v.digest = [32]byte(sum.Sum(nil))
+	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), r), limit, what, v.closedRefused)
 	if err != nil && v.blob != (ID{}) {
 		c.unstage(ctx, v.blob)
 		v.blob = ID{}
