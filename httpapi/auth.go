@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -70,6 +72,55 @@ func BasicAuth(realm string, accounts map[Login]string) Authenticator {
 		}
 		return "", Unauthorized(challenge)
 	}
+}
+
+// HeaderAuth returns an Authenticator for one account whose requests carry headers with secrets: all of those wanted must be there, each with exactly
+// the values wanted. They are compared as SHA-256 digests, all of them in any case. Where nothing is wanted, or a header without a value, which is what
+// a missing setting looks like, it lets nobody in.
+func HeaderAuth(account string, want http.Header) Authenticator {
+	sums := make(map[string][sha256.Size]byte, len(want))
+	challenge, good := "Header", len(want) > 0
+	for name, values := range want {
+		name = http.CanonicalHeaderKey(name)
+		_, twice := sums[name]
+		good = good && !twice && len(values) > 0 && !slices.Contains(values, "")
+		sums[name] = sumOf(values)
+		if name == "Authorization" && len(values) > 0 {
+			challenge = schemeOf(values[0])
+		}
+	}
+	return func(r *http.Request) (string, error) {
+		same := 1
+		for name, sum := range sums {
+			got := sumOf(r.Header.Values(name))
+			same &= subtle.ConstantTimeCompare(got[:], sum[:])
+		}
+		if !good || same != 1 {
+			return "", Unauthorized(challenge)
+		}
+		return account, nil
+	}
+}
+
+// schemeOf returns the challenge for credentials, in which nothing of them may stand: only schemes that are well known are told from a secret.
+func schemeOf(credentials string) string {
+	scheme, _, _ := strings.Cut(credentials, " ")
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return "Bearer"
+	case "basic":
+		return `Basic realm="api", charset="UTF-8"`
+	}
+	return "Header"
+}
+
+// sumOf returns the digest of a header's values, each behind its length.
+func sumOf(values []string) [sha256.Size]byte {
+	h := sha256.New()
+	for _, v := range values {
+		fmt.Fprintf(h, "%d:%s", len(v), v)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // AnyOf returns an Authenticator that takes the answer of the first of several that accepts the request. When none does, the challenges of all are

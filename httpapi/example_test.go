@@ -275,15 +275,15 @@ func ExampleHandler_SubmitFunc() {
 	broker := exampleBroker(nil)
 	h := must(httpapi.New(broker, &httpapi.Options{AllowAnonymous: true}))
 	mux := http.NewServeMux()
-	mux.Handle("POST /generate", h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (string, jobqueue.NewJob, error) {
+	mux.Handle("POST /generate", h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
 		var in struct {
 			Prompt    string `json:"prompt"`
 			RequestID string `json:"client_request_id"`
 		}
 		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&in); err != nil || in.Prompt == "" {
-			return "", jobqueue.NewJob{}, &httpapi.Problem{Status: 422, Code: "invalid_prompt"}
+			return nil, jobqueue.NewJob{}, &httpapi.Problem{Status: 422, Code: "invalid_prompt"}
 		}
-		return "images", jobqueue.NewJob{Payload: []byte(in.Prompt), Key: in.RequestID, AnyRequest: true}, nil
+		return b.Queue("images"), jobqueue.NewJob{Payload: []byte(in.Prompt), Key: in.RequestID, AnyRequest: true}, nil
 	}))
 	for _, body := range []string{`{"prompt":"a cat","client_request_id":"1"}`, `{"prompt":"a dog","client_request_id":"1"}`, `{}`} {
 		w := call(mux, "POST", "/generate", body)

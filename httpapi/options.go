@@ -51,6 +51,10 @@ type Options struct {
 	// JobURL returns the URL of a job's status for Location. The default is the one of this Handler's own routes.
 	JobURL func(r *http.Request, j *jobqueue.Job) string
 
+	// SigningKey, of at least 16 bytes, signs the URLs that uploads are sent to. Several processes that serve one store need the same one. nil: a random
+	// one, so that the URLs that this process gave out end with it, and the uploads have to be prepared again.
+	SigningKey []byte
+
 	// MaxBody is the largest JSON body, in bytes: 4 MiB. Raw payloads and results are bounded by the broker's MaxPayload and MaxResult, and never
 	// held in memory whole.
 	MaxBody int64

@@ -42,18 +42,22 @@ func (h *Handler) Submit(w http.ResponseWriter, r *http.Request) {
 }
 
 // SubmitFunc returns a handler that enqueues what read makes of a request, and answers as Submit does: for bodies in a form of the user's
-// own. The broker is narrowed to the caller. An Idempotency-Key is taken where the job has no Key.
-func (h *Handler) SubmitFunc(read func(r *http.Request, b *jobqueue.Broker) (queue string, j jobqueue.NewJob, err error)) http.HandlerFunc {
+// own. read gets the broker narrowed to the caller, and says which queue the job goes to: one of that broker's, or one of the house's, whose workers
+// serve all accounts. The job belongs to the caller, whatever queue it is in. An Idempotency-Key is taken where the job has no Key.
+func (h *Handler) SubmitFunc(read func(r *http.Request, b *jobqueue.Broker) (q *jobqueue.Queue, j jobqueue.NewJob, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.handle(w, r, func(c *call) error {
-			queue, n, err := read(r, c.broker)
+			q, n, err := read(r, c.broker)
 			if err != nil {
 				return err
 			}
-			if err := c.allow(ActionSubmit, queue); err != nil {
+			if err := c.allow(ActionSubmit, q.Name().Name); err != nil {
 				return err
 			}
-			j, err := c.enqueue(c.broker.Queue(queue), n)
+			if n.Account == "" {
+				n.Account = c.account
+			}
+			j, err := c.enqueue(q, n)
 			if err != nil {
 				return err
 			}

@@ -213,8 +213,8 @@ func TestSubmitFuncIsAuthorizedForTheQueueItNames(t *testing.T) {
 			return context.Canceled // any error
 		}}})
 		for queue, want := range map[string]int{"images": 202, "others": 403} {
-			submit := w.h.SubmitFunc(func(*http.Request, *jobqueue.Broker) (string, jobqueue.NewJob, error) {
-				return queue, jobqueue.NewJob{}, nil
+			submit := w.h.SubmitFunc(func(_ *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
+				return b.Queue(queue), jobqueue.NewJob{}, nil
 			})
 			for token, want := range map[string]int{"alice-token": want, "none": 401} {
 				r := httptest.NewRequest("POST", "/generate", nil)
@@ -231,12 +231,12 @@ func TestSubmitFuncIsAuthorizedForTheQueueItNames(t *testing.T) {
 func TestSubmitFuncReadsAnotherForm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		submit := w.h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (string, jobqueue.NewJob, error) {
+		submit := w.h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
 			if r.FormValue("prompt") == "" {
-				return "", jobqueue.NewJob{}, &httpapi.Problem{Status: 422, Code: "no_prompt"}
+				return nil, jobqueue.NewJob{}, &httpapi.Problem{Status: 422, Code: "no_prompt"}
 			}
 			account, scoped := b.Account()
-			return "images", jobqueue.NewJob{Payload: []byte(r.FormValue("prompt")), Name: account, Once: scoped}, nil
+			return b.Queue("images"), jobqueue.NewJob{Payload: []byte(r.FormValue("prompt")), Name: account, Once: scoped}, nil
 		})
 		for form, want := range map[string]int{"prompt=cat": 202, "": 422} {
 			r := httptest.NewRequest("POST", "/generate", strings.NewReader(form))

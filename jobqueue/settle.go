@@ -11,9 +11,12 @@ import (
 
 // A NewResult is what a job is completed with.
 type NewResult struct {
-	ContentType string    // at most MaxName bytes
+	ContentType string    // at most MaxName bytes; of an Upload its own unless given
 	Data        []byte    // at most Options.MaxResult bytes
 	Body        io.Reader // the data instead, read to its end
+	// Upload is what has been written already, instead of Data and Body: its content becomes the result, in the same transaction and
+	// without being copied, which ends the upload. Only its ID is looked at.
+	Upload *Upload
 }
 
 // An Outcome is what came of ending a job.
