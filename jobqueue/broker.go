@@ -28,6 +28,7 @@ type core struct {
 	lines    longpoll.Lines[QueueName, *receiver] // who waits for jobs of a queue
 	idle     longpoll.Lines[QueueName, struct{}]  // who waits for a queue to have nothing unfinished
 	watches  watches
+	turns    turns // of enqueues that ask for admission, by key
 	timeline *timeline
 	stats    counters
 

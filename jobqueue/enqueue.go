@@ -96,6 +96,8 @@ type enqueue struct {
 	out   []*Job
 	given []*storage.Job // what each of hands is given, by index
 
+	turns []storage.Key // those taken
+
 	oneDraft [1]draft // of a single job
 	oneOut   [1]*Job
 	names    [1]QueueName
@@ -108,7 +110,8 @@ func (e *enqueue) do(ctx context.Context) error {
 	if e.q.b.ShuttingDown() {
 		return ErrShutdown
 	}
-	err := e.prepare(ctx)
+	defer e.passTurns() // once all that Admit has taken for nothing has been given back
+	err := e.ready(ctx)
 	if err == nil {
 		if err = e.commit(ctx); errors.Is(err, ErrOutcomeUnknown) {
 			return err // they may have been added
@@ -118,49 +121,73 @@ func (e *enqueue) do(ctx context.Context) error {
 	return err
 }
 
+// ready is prepare that leaves nothing behind when Admit, or a Body, panics.
+func (e *enqueue) ready(ctx context.Context) error {
+	returned := false
+	defer func() {
+		if !returned {
+			e.tidy(ctx, ErrRefused)
+		}
+	}()
+	err := e.prepare(ctx)
+	returned = true
+	return err
+}
+
+// owner returns whose a job, or upload, of the queue is, given what its submitter says.
+func (q *Queue) owner(account string) (string, error) {
+	switch {
+	case account == "":
+		return q.name.Account, nil
+	case account != q.name.Account && q.name.Account != "":
+		return "", invalid("account", "what is another account's must be put into a queue of the house")
+	case q.b.scoped && account != q.b.account:
+		return "", invalid("account", "this broker is narrowed to account %q", q.b.account)
+	}
+	return account, checkString("account", account, MaxName)
+}
+
 // prepare checks the jobs, reads their payloads and asks for admission.
 func (e *enqueue) prepare(ctx context.Context) error {
-	name := e.q.name
-	if err := checkQueueName(name); err != nil {
+	if err := checkQueueName(e.q.name); err != nil {
 		return err
 	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
-		if err := d.check(name); err != nil {
+		var err error
+		if d.account, err = e.q.owner(d.Account); err == nil {
+			err = d.check()
+		}
+		if err != nil {
 			return err
-		}
-		if b := e.q.b; b.scoped && d.Account != "" && d.Account != b.account {
-			return invalid("account", "this broker is narrowed to account %q", b.account)
-		}
-		if d.account = d.Account; d.account == "" {
-			d.account = name.Account
 		}
 		d.Tags, d.Outbox = maps.Clone(d.Tags), slices.Clone(d.Outbox)
 	}
 	for i := range e.drafts {
 		d := &e.drafts[i]
-		var err error
-		if d.known, err = e.known(ctx, d); err != nil {
-			return err
+		if d.Body != nil || len(d.Payload) > stageAt { // what is a replay need not be kept
+			if err := e.look(ctx, d); err != nil {
+				return err
+			}
 		}
 		if err := e.readPayload(ctx, d); err != nil {
 			return err
 		}
 		d.id = storage.NewID(time.Now())
 		d.record = d.spec(e.q.name)
-		if err := e.admit(ctx, d); err != nil {
-			return err
-		}
 	}
-	return nil
+	if e.inUserTx {
+		return nil
+	}
+	return e.admit(ctx)
 }
 
-// known reports whether the key of a draft names a job already, where it is worth knowing before the transaction.
-func (e *enqueue) known(ctx context.Context, d *draft) (bool, error) {
-	if d.Key == "" || e.inUserTx || d.Body == nil && len(d.Payload) <= stageAt && e.q.b.opts.Admit == nil {
-		return false, nil
+// look finds out whether the key of a draft names something already.
+func (e *enqueue) look(ctx context.Context, d *draft) error {
+	if d.Key == "" || d.known || e.inUserTx {
+		return nil
 	}
-	key := storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key}
+	key := e.keyOf(d)
 	err := e.q.b.view(ctx, storage.Reads{Keys: []storage.Key{key}}, func(r storage.Reader) error {
 		j, err := r.JobByKey(key)
 		if err == nil {
@@ -168,27 +195,15 @@ func (e *enqueue) known(ctx context.Context, d *draft) (bool, error) {
 		}
 		return err
 	})
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return false, nil
-	case errors.Is(err, ErrGone):
-		return true, nil
-	}
-	return err == nil, err
-}
-
-func (e *enqueue) admit(ctx context.Context, d *draft) error {
-	admit := e.q.b.opts.Admit
-	if admit == nil || d.known || e.inUserTx {
+	d.known = err == nil || errors.Is(err, ErrGone)
+	if d.known || errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	j := &storage.Job{Spec: d.record, Status: storage.Status{State: Pending}}
-	j.Created = stored(time.Now()) // until the store says when
-	if err := admit(ctx, jobOf(j, beside{})); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	d.admitted = true
-	return nil
+	return err
+}
+
+func (e *enqueue) keyOf(d *draft) storage.Key {
+	return storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key}
 }
 
 func (e *enqueue) reads() storage.Reads {
@@ -196,7 +211,7 @@ func (e *enqueue) reads() storage.Reads {
 	r := storage.Reads{Queues: e.names[:]}
 	for i := range e.drafts {
 		if d := &e.drafts[i]; d.Key != "" {
-			r.Keys = append(r.Keys, storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key})
+			r.Keys = append(r.Keys, e.keyOf(d))
 		}
 	}
 	return r
@@ -335,7 +350,7 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	if d.Key == "" {
 		return nil, nil // no key, no job: not an error
 	}
-	j, err := s.tx.JobByKey(storage.Key{Queue: e.q.name, Account: d.account, Name: d.Key})
+	j, err := s.tx.JobByKey(e.keyOf(d))
 	if err == nil {
 		j, err = s.advance(j)
 	}
@@ -345,7 +360,7 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !d.AnyRequest && j.RequestHash != d.record.RequestHash {
+	if j.State == storage.Staged || !d.AnyRequest && j.RequestHash != d.record.RequestHash {
 		return nil, ErrKeyReused
 	}
 	b, err := readBeside(s.tx, j)

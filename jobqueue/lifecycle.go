@@ -307,7 +307,9 @@ func (s *step) add(j *storage.Job, payload []byte) (*storage.Job, error) {
 		return nil, err
 	}
 	s.dueAt(j.Due)
-	s.note(enqueued, j)
+	if j.State != storage.Staged {
+		s.note(enqueued, j)
+	}
 	if j.State == Pending {
 		s.readied(j.Queue)
 	}
@@ -334,9 +336,13 @@ func (s *step) deleteBlobs(j *storage.Job) error {
 	return nil
 }
 
-// dropUpload deletes what was uploaded for a job or result that never came to be.
+// dropUpload deletes what was uploaded for a job or result that never came to be: the blob that a Staged job has by its id, if it is none
+// with a name, and the content of one that has.
 func (s *step) dropUpload(j *storage.Job) error {
 	if err := s.tx.DeleteBlob(j.ID); err != nil {
+		return err
+	}
+	if err := s.deleteBlobs(j); err != nil {
 		return err
 	}
 	return s.forget(j)

@@ -41,6 +41,9 @@ func (b *Broker) JobByKey(ctx context.Context, queue QueueName, key string) (*Jo
 	k := storage.Key{Queue: queue, Account: account, Name: key}
 	err := b.view(ctx, storage.Reads{Keys: []storage.Key{k}, Results: true}, func(r storage.Reader) error {
 		j, err := r.JobByKey(k)
+		if err == nil && j.State == storage.Staged {
+			err = ErrNotFound
+		}
 		if err == nil {
 			err = asOf(j, r)
 		}
@@ -72,12 +75,12 @@ func (b *Broker) find(r storage.Reader, id ID) (*storage.Job, error) {
 	return j, asOf(j, r)
 }
 
-// asOf returns ErrGone for a job whose retention is over and ErrNotFound for a tombstone whose time is, whether or not the timeline
-// has come to it.
+// asOf returns ErrGone for a job whose retention is over and ErrNotFound for a tombstone or upload whose time is, whether or not the
+// timeline has come to it.
 func asOf(j *storage.Job, r storage.Reader) error {
 	over := !j.Due.IsZero() && !j.Due.After(r.Now())
 	switch {
-	case j.State == Gone && over:
+	case (j.State == Gone || j.State == storage.Staged) && over:
 		return ErrNotFound
 	case j.State == Gone, j.State.Ended() && over && j.Owed == 0:
 		return ErrGone

@@ -53,13 +53,8 @@ type draft struct {
 }
 
 // check demands that all is within bounds.
-func (j *NewJob) check(q QueueName) error {
-	if j.Account != "" && j.Account != q.Account && q.Account != "" {
-		return invalid("account", "a job for another account must be put into a queue of the house")
-	}
-	for _, f := range [...]struct{ name, value string }{
-		{"account", j.Account}, {"name", j.Name}, {"content_type", j.ContentType}, {"key", j.Key},
-	} {
+func (j *NewJob) check() error {
+	for _, f := range [...]struct{ name, value string }{{"name", j.Name}, {"content_type", j.ContentType}, {"key", j.Key}} {
 		if err := checkString(f.name, f.value, MaxName); err != nil {
 			return err
 		}

@@ -31,7 +31,8 @@ const (
 	MaxOutbox   = 8                          // queues in an Outbox
 	MaxPriority = 1<<15 - 1                  // priorities go from -MaxPriority to MaxPriority
 	stageAt     = 256 << 10                  // payloads and results larger than that are written as blobs, bytes
-	stageTime   = time.Hour                  // how long an unfinished upload is kept
+	stageTime   = time.Hour                  // how long what is being written is kept after its last part
+	uploadTime  = time.Hour                  // how long an upload is kept unless it says otherwise
 	forever     = 1 << 62                    // a duration that is never over
 	yearLimit   = 100 * 365 * 24 * time.Hour // the furthest a time may be set ahead
 )
@@ -52,8 +53,9 @@ type Options struct {
 	ExplicitQueues bool
 
 	// Admit, if set, is asked once for every new job before it is stored, and not for replays. It must be idempotent for an id. An error
-	// refuses the job: the enqueue returns an error that matches both it and ErrRefused. Forget, if set, undoes Admit when the enqueue
-	// fails after all; not when the outcome is unknown, since the job may exist.
+	// refuses the job: the enqueue returns an error that matches both it and ErrRefused. Enqueues of this process with the same Key take
+	// turns at it, so that of many at once the first is admitted and the others are its replays. Forget, if set, undoes Admit when the
+	// enqueue fails after all; not when the outcome is unknown, since the job may exist.
 	Admit  func(ctx context.Context, j *Job) error
 	Forget func(ctx context.Context, id ID)
 

@@ -33,7 +33,9 @@ func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
 }
 
 // Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge. After an Ack it
-// is ErrLeaseLost (JobSucceeded), since the result could not be kept; an Ack after a Complete repeats it.
+// is ErrLeaseLost (JobSucceeded), since the result could not be kept; an Ack after a Complete repeats it. An Upload that is not there, or
+// is not the broker's account's, is ErrNotFound, and ErrWrongState one that has not been written; a Complete that is repeated does not
+// miss the upload that it has used.
 func (b *Broker) Complete(ctx context.Context, id ID, t Token, r NewResult) (Outcome, error) {
 	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded, result: &r})
 }
@@ -164,16 +166,31 @@ func (s *step) settle(b *Broker, m *settlement) (*storage.Job, bool, error) {
 	}
 	kept := beside{failure: m.failure}
 	if m.result != nil {
-		st := j.Status
-		st.ResultSize, st.ResultBlob = m.value.size, m.value.blob
-		j = j.With(st)
-		kept = beside{hasResult: true, contentType: m.result.ContentType, result: bytes.Clone(m.value.data)}
-		if err := s.adopt(m.value.blob); err != nil {
+		if j, kept, err = s.take(b, j, m); err != nil {
 			return nil, false, err
 		}
 	}
 	j, err = s.end(j, m.to, kept, true)
 	return j, false, err
+}
+
+// take returns the job with the result that it is completed with, and what of that is kept beside it. The result's chunks, if it has any,
+// are the job's own from then on.
+func (s *step) take(b *Broker, j *storage.Job, m *settlement) (*storage.Job, beside, error) {
+	st, kept := j.Status, beside{hasResult: true, contentType: m.result.ContentType}
+	if m.result.Upload == nil {
+		st.ResultSize, st.ResultBlob, kept.result = m.value.size, m.value.blob, bytes.Clone(m.value.data)
+		return j.With(st), kept, s.adopt(m.value.blob)
+	}
+	u, had, err := s.useUpload(b, m.result.Upload.ID)
+	if err != nil {
+		return nil, beside{}, err
+	}
+	st.ResultSize, st.ResultBlob, kept.result = u.ResultSize, u.ResultBlob, had.result
+	if kept.contentType == "" {
+		kept.contentType = had.contentType
+	}
+	return j.With(st), kept, nil
 }
 
 // outcome returns what the caller of a settlement gets: from the event if the job has just ended, since its record may be gone.
@@ -199,6 +216,12 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 	if r.Data != nil && r.Body != nil {
 		return invalid("result", "there is a Body, too")
 	}
+	if r.Upload != nil {
+		if r.Data != nil || r.Body != nil {
+			return invalid("result", "there is an Upload, too")
+		}
+		return nil // it is looked for in the transaction: where the job ended so already it is gone
+	}
 	if int64(len(r.Data)) > b.opts.MaxResult {
 		return tooLarge("result", b.opts.MaxResult)
 	}
@@ -207,14 +230,15 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 		return nil
 	}
 	var q QueueName
-	err := b.view(ctx, storage.Reads{Jobs: []ID{m.id}}, func(rd storage.Reader) error {
+	wanted := func(rd storage.Reader) error {
 		j, err := b.find(rd, m.id)
 		if err == nil {
 			q = j.Queue
 			_, err = mayEnd(j, m.token, m.to)
 		}
 		return err
-	})
+	}
+	err := b.view(ctx, storage.Reads{Jobs: []ID{m.id}}, wanted)
 	if err != nil {
 		return err
 	}
@@ -222,7 +246,7 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 	if body == nil {
 		body = bytes.NewReader(r.Data)
 	}
-	v, err := b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{})
+	v, err := b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{wanted: func(s *step) error { return wanted(s.tx) }})
 	m.value = &v
 	return err
 }

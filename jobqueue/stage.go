@@ -36,7 +36,9 @@ func (e *enqueue) readPayload(ctx context.Context, d *draft) error {
 		}
 		body = bytes.NewReader(d.Payload)
 	}
-	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{digested: d.Key != "", digestOnly: d.known, whole: e.inUserTx, closedRefused: true})
+	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{
+		digested: d.Key != "", digestOnly: d.known, whole: e.inUserTx, wanted: func(s *step) error { return s.takes(e.q.name) },
+	})
 	d.payload, d.blob, d.size, d.digest = v.data, v.blob, v.size, v.digest
 	return err
 }
@@ -48,10 +50,10 @@ type value struct {
 	size   int64
 	digest [32]byte // SHA-256, if it is wanted
 
-	digested      bool // the digest is wanted
-	digestOnly    bool // keep nothing
-	whole         bool // keep it in memory whatever its size
-	closedRefused bool // a closed queue takes none
+	digested   bool              // the digest is wanted
+	digestOnly bool              // keep nothing
+	whole      bool              // keep it in memory whatever its size
+	wanted     func(*step) error // asked in each transaction that keeps a part of it: an error ends the reading
 }
 
 // readValue reads a value of at most limit bytes. One larger than stageAt goes into a blob, stageChunks chunks at a time, owned by a
@@ -96,7 +98,7 @@ func (c *core) keepValue(ctx context.Context, q QueueName, r io.Reader, limit in
 		}
 		return v, err
 	}
-	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), r), limit, what, v.closedRefused)
+	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), r), limit, what, v.wanted)
 	if err != nil && v.blob != (ID{}) {
 		c.unstage(ctx, v.blob)
 		v.blob = ID{}
@@ -105,7 +107,9 @@ func (c *core) keepValue(ctx context.Context, q QueueName, r io.Reader, limit in
 }
 
 // stage writes the chunks. After an error the blob may have been begun.
-func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, closedRefused bool) (blob ID, size int64, err error) {
+func (c *core) stage(
+	ctx context.Context, q QueueName, r io.Reader, limit int64, what string, wanted func(*step) error,
+) (blob ID, size int64, err error) {
 	buf := make([]byte, stageChunks*storage.ChunkSize)
 	for n := uint32(0); ; n += stageChunks {
 		k, err := io.ReadFull(r, buf)
@@ -117,11 +121,15 @@ func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64,
 			return blob, size, tooLarge(what, limit)
 		}
 		err = c.update(ctx, storage.Reads{Queues: []QueueName{q}}, func(s *step) error {
-			if n == 0 {
-				if err := s.beginBlob(q, &blob, closedRefused); err != nil {
-					return err
-				}
-			} else if err := s.keepBlob(blob); err != nil {
+			err := wanted(s)
+			switch {
+			case err != nil:
+			case n == 0:
+				blob, err = s.beginBlob(q)
+			default:
+				err = s.keepBlob(blob)
+			}
+			if err != nil {
 				return err
 			}
 			for i := 0; i*storage.ChunkSize < k; i++ {
@@ -138,29 +146,28 @@ func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64,
 	}
 }
 
-// beginBlob adds the Staged job that owns a blob; if the function runs again, another one.
-func (s *step) beginBlob(name QueueName, blob *ID, closedRefused bool) error {
+// takes demands that a queue takes something new. One that does not exist is created, unless queues have to be explicitly.
+func (s *step) takes(name QueueName) error {
 	q, err := s.tx.Queue(name)
-	if errors.Is(err, storage.ErrNotFound) {
-		if s.opts.ExplicitQueues {
-			return fmt.Errorf("%w: queue %q", ErrNotFound, name.Name)
-		}
-		q = &storage.Queue{QueueName: name, Created: s.now}
-		err = s.tx.PutQueue(q)
-	}
-	if err != nil {
-		return err
-	}
-	if closedRefused && !q.Closed.IsZero() {
+	switch {
+	case errors.Is(err, storage.ErrNotFound) && s.opts.ExplicitQueues:
+		return fmt.Errorf("%w: queue %q", ErrNotFound, name.Name)
+	case errors.Is(err, storage.ErrNotFound):
+		return s.tx.PutQueue(&storage.Queue{QueueName: name, Created: s.now})
+	case err == nil && !q.Closed.IsZero():
 		return ErrQueueClosed
 	}
-	*blob = storage.NewID(s.now)
-	spec := storage.Spec{ID: *blob, Queue: name, Account: name.Account, Created: s.now}
-	_, err = s.add(&storage.Job{Spec: &spec, Status: storage.Status{State: storage.Staged, Version: 1, Due: s.now.Add(stageTime)}}, nil)
 	return err
 }
 
-// keepBlob keeps an upload that goes on from being taken for an abandoned one.
+// beginBlob adds the Staged job that owns a blob, and has its id; if the function runs again, another one. The queue is there.
+func (s *step) beginBlob(q QueueName) (ID, error) {
+	spec := storage.Spec{ID: storage.NewID(s.now), Queue: q, Account: q.Account, Created: s.now}
+	_, err := s.add(&storage.Job{Spec: &spec, Status: storage.Status{State: storage.Staged, Version: 1, Due: s.now.Add(stageTime)}}, nil)
+	return spec.ID, err
+}
+
+// keepBlob keeps a blob that is still being written from being taken for an abandoned one.
 func (s *step) keepBlob(blob ID) error {
 	j, err := s.tx.Job(blob)
 	if err != nil {
