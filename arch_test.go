@@ -33,9 +33,10 @@ var mayImport = map[string][]string{
 	"storage/storagetest": {"storage", "storage/memstore"},
 	"jobqueue":            {"storage", "longpoll"},
 	"httpapi":             {"jobqueue"},
-	"httpapi/client":      {"httpapi", "jobqueue"},
-	"httpapi/callback":    {"httpapi", "jobqueue"},
-	"httpapi/statuspoll":  {"httpapi", "jobqueue"},
+	"httpapi/outbound":    {},
+	"httpapi/client":      {"httpapi", "httpapi/outbound", "jobqueue"},
+	"httpapi/callback":    {"httpapi/outbound", "jobqueue"},
+	"httpapi/statuspoll":  {"httpapi", "httpapi/outbound", "jobqueue"},
 }
 
 var (

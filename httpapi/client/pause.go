@@ -5,36 +5,16 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/pollackq/pollack/httpapi/outbound"
 )
 
 // longest bounds what a server may ask for with Retry-After, so that a wrong date cannot stop a client for good.
 const longest = 24 * time.Hour
 
-// retryAfter returns how long an answer asks to be left alone, 0 if it does not say. A date is held against the answer's own Date, so
-// that the two clocks need not agree.
-func retryAfter(h http.Header) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if v == "" {
-		return 0
-	}
-	if n, err := strconv.ParseUint(v, 10, 64); err == nil {
-		return time.Duration(min(n, uint64(longest/time.Second))) * time.Second
-	}
-	if strings.Trim(v, "0123456789") == "" {
-		return longest // more than an integer holds
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return min(max(at.Sub(now), 0), longest)
-}
+// retryAfter returns how long an answer asks to be left alone, 0 if it does not say.
+func retryAfter(h http.Header) time.Duration { return outbound.RetryAfter(h, longest) }
 
 // backoff grows with each failure in a row.
 type backoff struct {
