@@ -29,7 +29,7 @@ type State uint8
 // The states of a job. What moves a job from one to the other is package jobqueue's business; a store needs to know only that Pending
 // jobs are Ready, and that AddJob gives no position to Staged, Entering and Gone ones.
 const (
-	Staged    State = iota + 1 // the owner of a blob that is being uploaded; not yet a job
+	Staged    State = iota + 1 // not a job: the owner of a blob that is being written, or an upload that is to become a result
 	Entering                   // enqueued in a user's own transaction on a shared store; the timeline will give it its position
 	Scheduled                  // waits for its time
 	Pending                    // waits for a consumer
@@ -79,7 +79,7 @@ type Spec struct {
 	Name        string            // for people
 	ContentType string            // of the payload
 	Tags        map[string]string // nil if none
-	Size        int64             // of the payload, in bytes
+	Size        int64             // of the payload, in bytes; -1 if that is yet to be written, and of any size (an upload)
 	Blob        ID                // the payload's chunks, if it is not kept with the job
 	Outbox      []string          // house queues to be told of its end
 	Origin      ID                // the job this one tells of, if it came out of an outbox

@@ -152,14 +152,18 @@ var timeLaws = []law{
 			j.Deliveries, j.Lapses, j.Ends, j.Owed = math.MaxUint32, math.MaxUint32, math.MaxUint32, math.MaxUint32
 			j.Version, j.Size, j.ResultSize = math.MaxInt64, math.MaxInt64, math.MaxInt64
 		})
+		open := e.job(q1, func(j *storage.Job) { j.State, j.Size = storage.Staged, -1 })
 		q := &storage.Queue{QueueName: q1, Limits: j.Limits, Backlog: math.MinInt64, Created: base}
 		e.update(func(tx tx) {
 			must(tx.PutQueue(q))
 			tx.add(j, "")
+			tx.add(open, "")
 		})
 		e.view(func(r reader) {
-			if got := r.job(j.ID); show(got) != show(j) {
-				fail("got  %s\nwant %s", show(got), show(j))
+			for _, want := range []*storage.Job{j, open} {
+				if got := r.job(want.ID); show(got) != show(want) {
+					fail("got  %s\nwant %s", show(got), show(want))
+				}
 			}
 			got, err := r.Queue(q1)
 			must(err)
