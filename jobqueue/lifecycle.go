@@ -336,8 +336,8 @@ func (s *step) deleteBlobs(j *storage.Job) error {
 	return nil
 }
 
-// dropUpload deletes what was uploaded for a job or result that never came to be: the blob that a Staged job has by its id, if it is none
-// with a name, and the content of one that has.
+// dropUpload deletes what was written for a job or result that never came to be. Its chunks have its own id while they are being written,
+// those of an upload the id under which they were.
 func (s *step) dropUpload(j *storage.Job) error {
 	if err := s.tx.DeleteBlob(j.ID); err != nil {
 		return err

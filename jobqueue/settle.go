@@ -182,13 +182,13 @@ func (s *step) take(b *Broker, j *storage.Job, m *settlement) (*storage.Job, bes
 		st.ResultSize, st.ResultBlob, kept.result = m.value.size, m.value.blob, bytes.Clone(m.value.data)
 		return j.With(st), kept, s.adopt(m.value.blob)
 	}
-	u, had, err := s.useUpload(b, m.result.Upload.ID)
+	u, small, err := s.useUpload(b, m.result.Upload.ID)
 	if err != nil {
 		return nil, beside{}, err
 	}
-	st.ResultSize, st.ResultBlob, kept.result = u.ResultSize, u.ResultBlob, had.result
+	st.ResultSize, st.ResultBlob, kept.result = u.Size, u.Blob, small
 	if kept.contentType == "" {
-		kept.contentType = had.contentType
+		kept.contentType = u.ContentType
 	}
 	return j.With(st), kept, nil
 }

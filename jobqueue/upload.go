@@ -212,30 +212,30 @@ func (b *Broker) PutUpload(ctx context.Context, id ID, body io.Reader) (*Upload,
 	return uploadOf(j), nil
 }
 
-// writeUpload makes a value that has been read an upload's content: it is kept as the result that it is to be.
+// writeUpload makes a value that has been read an upload's content, which is kept as a job's payload is. The record is added once more, so
+// that a store which is full refuses it as it refuses a new job.
 func (s *step) writeUpload(j *storage.Job, v value) (*storage.Job, error) {
 	if err := s.adopt(v.blob); err != nil {
 		return nil, err
 	}
-	st := j.Status
-	st.Version++
-	st.HasResult, st.ResultSize, st.ResultBlob = true, v.size, v.blob
-	j = j.With(st)
-	kept := beside{hasResult: true, contentType: j.ContentType, result: v.data}
-	if err := s.tx.SetResult(j, kept.encode()); err != nil {
+	if err := s.tx.DeleteJob(j); err != nil {
 		return nil, err
 	}
-	return j, s.set(j)
+	spec, st := *j.Spec, j.Status
+	spec.Size, spec.Blob = v.size, v.blob
+	st.Version++
+	st.Finished = s.now
+	return s.add(&storage.Job{Spec: &spec, Status: st}, v.data)
 }
 
-// OpenUpload opens what was written. ErrWrongState: nothing has been yet. ErrNotFound is as for Upload. What has become a result can be
-// read on.
+// OpenUpload opens what was written. ErrWrongState: nothing has been yet. ErrNotFound is as for Upload. What is large can be read on when it
+// has become a result.
 func (b *Broker) OpenUpload(ctx context.Context, id ID) (*Content, error) {
 	c := &Content{ctx: ctx, c: b.core, number: -1}
-	err := b.view(ctx, storage.Reads{Jobs: []ID{id}, Results: true}, func(r storage.Reader) error {
-		j, kept, err := b.written(r, id)
+	err := b.view(ctx, storage.Reads{Jobs: []ID{id}, Payloads: true}, func(r storage.Reader) error {
+		j, small, err := b.written(r, id)
 		if err == nil {
-			c.contentType, c.size, c.blob, c.chunk = kept.contentType, j.ResultSize, j.ResultBlob, kept.result
+			c.contentType, c.size, c.blob, c.chunk = j.ContentType, j.Size, j.Blob, small
 		}
 		return err
 	})
@@ -290,44 +290,41 @@ func (b *Broker) isUpload(r storage.Reader, j *storage.Job) error {
 // unwritten returns an upload that is still to be written.
 func (b *Broker) unwritten(r storage.Reader, id ID) (*storage.Job, error) {
 	j, err := b.upload(r, id)
-	if err == nil && j.HasResult {
+	if err == nil && isWritten(j) {
 		err = fmt.Errorf("%w: the upload has been written already", ErrWrongState)
 	}
 	return j, err
 }
 
-// written returns an upload that has been written, with what is kept of its content beside it.
-func (b *Broker) written(r storage.Reader, id ID) (*storage.Job, beside, error) {
-	j, err := b.upload(r, id)
-	if err == nil && !j.HasResult {
+// written returns an upload that has been written, with its content if that is no blob.
+func (b *Broker) written(r storage.Reader, id ID) (j *storage.Job, small []byte, err error) {
+	j, err = b.upload(r, id)
+	if err == nil && !isWritten(j) {
 		err = fmt.Errorf("%w: the upload has not been written yet", ErrWrongState)
 	}
-	if err != nil {
-		return nil, beside{}, err
+	if err == nil && j.Blob == (ID{}) {
+		small, err = r.Payload(j)
 	}
-	kept, err := readBeside(r, j)
-	return j, kept, err
+	return j, small, err
 }
 
-// useUpload ends an upload, whose content is its caller's from then on.
-func (s *step) useUpload(b *Broker, id ID) (*storage.Job, beside, error) {
-	j, kept, err := b.written(s.tx, id)
-	if err == nil && j.ResultSize > s.opts.MaxResult {
+func isWritten(j *storage.Job) bool { return !j.Finished.IsZero() }
+
+// useUpload ends an upload, whose content is the caller's from then on.
+func (s *step) useUpload(b *Broker, id ID) (j *storage.Job, small []byte, err error) {
+	j, small, err = b.written(s.tx, id)
+	if err == nil && j.Size > s.opts.MaxResult {
 		err = tooLarge("result", s.opts.MaxResult)
 	}
 	if err == nil {
 		err = s.forget(j)
 	}
-	return j, kept, err
+	return j, small, err
 }
 
 func uploadOf(j *storage.Job) *Upload {
-	u := &Upload{
+	return &Upload{
 		ID: j.ID, Queue: j.Queue, Account: j.Account, Key: j.Key, Name: j.Name, ContentType: j.ContentType, Size: j.Size, Tags: j.Tags,
-		Created: j.Created, Expires: j.Due, Written: j.HasResult,
+		Created: j.Created, Expires: j.Due, Written: isWritten(j),
 	}
-	if u.Written {
-		u.Size = j.ResultSize
-	}
-	return u
 }
