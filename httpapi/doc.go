@@ -21,6 +21,8 @@
 //	GET    /v1/queues/{queue}/jobs    QueueJobs
 //	POST   /v1/queues/{queue}/close   CloseQueue
 //	POST   /v1/queues/{queue}/purge   Purge
+//	POST   /v1/uploads                PrepareUpload
+//	PUT    /v1/uploads/{id}/{file}    PutUpload: with a signed URL, no credentials
 //	GET    /v1/openapi.json           OpenAPI: all of this in detail, for programs
 //
 // Every endpoint is also a method of [Handler] that reads the path values "queue" and "id", so that a server can lay out paths of its own. Options
@@ -43,6 +45,12 @@
 // bounded by [Options.MaxPolls] and [Options.MaxPollsPerAccount].
 //
 // The server should have a ReadHeaderTimeout and a MaxHeaderBytes; bodies, and clients that are slow to send or to read, are bounded here.
+//
+// # Uploads
+//
+// A result can be sent ahead, by somebody who has no credentials: PrepareUpload answers a URL to PUT it to, which is signed and expires, and an
+// object_key. Complete takes that in place of a result. Servers with a protocol of their own prepare uploads themselves (jobqueue.Queue.Prepare), give
+// out [Handler.UploadURL] and mount [Handler.PutUpload]; a [Signer] signs other URLs.
 //
 // # Shutdown
 //

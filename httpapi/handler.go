@@ -19,7 +19,8 @@ type Handler struct {
 	opts   Options
 	mux    *http.ServeMux
 	parked *parked
-	api    []byte // the OpenAPI document
+	signer *Signer // of the URLs of uploads
+	api    []byte  // the OpenAPI document
 
 	drained context.Context // ends with Drain
 	drain   context.CancelFunc
@@ -31,6 +32,10 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	signer, err := NewSigner(opts.SigningKey)
+	if err != nil {
+		return nil, err
+	}
 	if _, scoped := broker.Account(); scoped {
 		return nil, errors.New("httpapi: the broker is narrowed to an account; which one is to be served is up to Authenticate")
 	}
@@ -38,6 +43,7 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 		broker: broker,
 		opts:   opts,
 		parked: newParked(opts.MaxPolls, opts.MaxPollsPerAccount),
+		signer: signer,
 		api:    openAPIFor(opts.BaseURL + opts.Prefix),
 	}
 	h.drained, h.drain = context.WithCancel(context.Background())
@@ -77,7 +83,7 @@ func (h *Handler) Func(fn func(w http.ResponseWriter, r *http.Request, b *jobque
 	}
 }
 
-// A call is one request of somebody who has been authenticated.
+// A call is one request, of somebody who has been authenticated unless it is handled openly.
 type call struct {
 	h       *Handler
 	w       http.ResponseWriter
@@ -91,18 +97,24 @@ type call struct {
 
 // handle authenticates the caller and answers the error of fn, which has then written nothing.
 func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
+	h.handleOpen(w, r, func(c *call) (err error) {
+		if h.opts.Authenticate != nil {
+			if c.account, err = h.authenticate(r); err != nil {
+				return err
+			}
+			if c.account != "" {
+				c.broker = h.broker.In(c.account)
+			}
+		}
+		return fn(c)
+	})
+}
+
+// handleOpen is handle without authentication: fn sees to it that whoever calls may do so.
+func (h *Handler) handleOpen(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
 	h.guard(w, r)
 	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
-	var err error
-	if h.opts.Authenticate != nil {
-		c.account, err = h.authenticate(r)
-		if c.account != "" {
-			c.broker = h.broker.In(c.account)
-		}
-	}
-	if err == nil {
-		err = fn(c)
-	}
+	err := fn(c)
 	if err == nil || errors.Is(err, context.Canceled) && c.gone() {
 		return
 	}

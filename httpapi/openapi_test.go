@@ -138,10 +138,17 @@ func TestTheDocumentHasTheParametersAndNoOthers(t *testing.T) {
 				case p.Name == "":
 					t.Errorf("%s: a parameter has no name", at)
 				case p.In == "path":
-					if !p.Required || len(inPath) == 0 || inPath[0] != "{"+p.Name+"}" {
+					if i := slices.Index(inPath, "{"+p.Name+"}"); p.Required && i >= 0 {
+						inPath = slices.Delete(inPath, i, i+1)
+					} else {
 						t.Errorf("%s: has a parameter %s", at, p.Name)
 					}
-					inPath = nil
+				case p.In == "query" && op.ID == "putUpload": // whatever is wrong with them is a wrong signature
+					good := w.prepare(`{"filename":"f"}`).text("put_url")
+					value := regexp.MustCompile(p.Name + "=([^&]+)").FindStringSubmatch(good)
+					for _, url := range []string{good + "&" + value[0], strings.Replace(good, value[0], "", 1), strings.Replace(good, value[1], "x"+value[1], 1)} {
+						w.do(method, url, "x").wantProblem(403, "bad_signature")
+					}
 				case p.In == "query":
 					name := p.Name
 					if documented[name] = true; name == "tags" {

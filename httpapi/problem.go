@@ -42,6 +42,9 @@ var (
 	errBodyCut      = &Problem{Status: http.StatusBadRequest, Code: "invalid_request", Detail: "the body could not be read to its end"}
 	errRange        = &Problem{Status: http.StatusRequestedRangeNotSatisfiable, Code: "range_not_satisfiable", Detail: "there are no such bytes"}
 	errPrecondition = &Problem{Status: http.StatusPreconditionFailed, Code: "precondition_failed", Detail: "a condition of the request does not hold"}
+	errBadSignature = &Problem{Status: http.StatusForbidden, Code: "bad_signature", Detail: "the URL's signature is missing or wrong"}
+	errURLExpired   = &Problem{Status: http.StatusGone, Code: "url_expired", Detail: "the URL is no longer good"}
+	errNoUpload     = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "object_key: there is no such upload, or it has expired or been used"}
 	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
 )
 

@@ -36,6 +36,8 @@ var table = []route{
 	{"GET HEAD", "/v1/queues/{queue}/jobs", "queueJobs", (*Handler).QueueJobs},
 	{"POST", "/v1/queues/{queue}/close", "closeQueue", (*Handler).CloseQueue},
 	{"POST", "/v1/queues/{queue}/purge", "purge", (*Handler).Purge},
+	{"POST", "/v1/uploads", "prepareUpload", (*Handler).PrepareUpload},
+	{"PUT", "/v1/uploads/{id}/{filename}", "putUpload", (*Handler).putPrepared},
 	{"GET HEAD", "/v1/openapi.json", "openAPI", (*Handler).OpenAPI},
 }
 

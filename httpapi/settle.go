@@ -77,12 +77,14 @@ type completeBody struct {
 	onlyToken
 	Result       json.RawMessage `json:"result"`
 	ResultBase64 *string         `json:"result_base64"`
+	ObjectKey    *string         `json:"object_key"`
 	ContentType  string          `json:"content_type"`
 }
 
-// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of a JSON body, or else the
-// body itself, which is streamed, with the token in the header. A body is JSON if it says so, if it has no type, or that of a form, which curl gives
-// to what says nothing: results of that type go into the JSON, or as another type with the parameter "content_type".
+// Complete ends the job of the path value "id" well, with a result: "result" (JSON) or "result_base64" and "content_type" of a JSON body, or the
+// "object_key" of an upload there that has been written (404 if there is none of the caller's account), or else the body itself, which is streamed, with
+// the token in the header. A body is JSON if it says so, if it has no type, or that of a form, which curl gives to what says nothing: results of that
+// type go into the JSON, or as another type with the parameter "content_type".
 func (h *Handler) Complete(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
 		j, err := c.job(ActionSettle)
@@ -112,6 +114,12 @@ func (h *Handler) Complete(w http.ResponseWriter, r *http.Request) {
 		t, err := c.token(b.Token)
 		if err != nil {
 			return err
+		}
+		if b.ObjectKey != nil {
+			if b.Result != nil || b.ResultBase64 != nil {
+				return invalid("object_key: there is a result, too")
+			}
+			return c.completeWith(j, t, *b.ObjectKey, b.ContentType)
 		}
 		if b.Result == nil && b.ResultBase64 == nil {
 			return c.settled(c.broker.Ack(r.Context(), j.ID, t))

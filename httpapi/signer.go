@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -64,8 +63,3 @@ func (s *Signer) mac(what, expires string) string {
 	h.Write([]byte(expires + "\n" + what))
 	return hex.EncodeToString(h.Sum(nil))
 }
-
-var (
-	errBadSignature = &Problem{Status: http.StatusForbidden, Code: "bad_signature", Detail: "the URL's signature is missing or wrong"}
-	errURLExpired   = &Problem{Status: http.StatusGone, Code: "url_expired", Detail: "the URL is no longer good"}
-)

@@ -1,5 +1,11 @@
 package statuspoll
 
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
+
 // The values of Answer.Status.
 const (
 	Processing = "processing" // ask again
@@ -32,4 +38,150 @@ type File struct {
 	ObjectKey string `json:"object_key"`
 	Filename  string `json:"filename"`
 	MIMEType  string `json:"mime_type"`
+}
+
+// MarshalJSON writes the answer as it is sent. It does not check it: Rules.Check does.
+func (a Answer) MarshalJSON() ([]byte, error) {
+	w := struct {
+		Status       string `json:"status"`
+		Progress     string `json:"progress,omitempty"`
+		OutputType   string `json:"output_type,omitempty"`
+		ResultText   string `json:"result_text,omitempty"`
+		ResultURL    string `json:"result_url,omitempty"`
+		FileBase64   string `json:"file_base64,omitempty"`
+		Filename     string `json:"filename,omitempty"`
+		MIMEType     string `json:"mime_type,omitempty"`
+		Files        []File `json:"files,omitempty"`
+		ErrorMessage string `json:"error_message,omitempty"`
+	}{
+		Status: a.Status, OutputType: a.OutputType, ResultText: a.ResultText, ResultURL: a.ResultURL, FileBase64: a.FileBase64,
+		Filename: a.Filename, MIMEType: a.MIMEType, Files: a.Files, ErrorMessage: a.ErrorMessage,
+	}
+	if a.Progress != nil {
+		w.Progress = percent(*a.Progress)
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false) // six bytes for each of the many < of a page
+	if err := enc.Encode(&w); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// UnmarshalJSON reads an answer of any of the forms that Rules.Read takes. It demands that the fields are of their types, and no more.
+func (a *Answer) UnmarshalJSON(p []byte) error {
+	read, err := decode(p)
+	if err == nil {
+		*a = *read
+	}
+	return err
+}
+
+// A textField is a field that is a string.
+type textField[T any] struct {
+	name string
+	of   func(*T) *string
+}
+
+// What an answer has besides status, by its status, and the fields of a file.
+var (
+	completedTexts = []textField[Answer]{
+		{"output_type", func(a *Answer) *string { return &a.OutputType }},
+		{"result_text", func(a *Answer) *string { return &a.ResultText }},
+		{"result_url", func(a *Answer) *string { return &a.ResultURL }},
+		{"file_base64", func(a *Answer) *string { return &a.FileBase64 }},
+		{"filename", func(a *Answer) *string { return &a.Filename }},
+		{"mime_type", func(a *Answer) *string { return &a.MIMEType }},
+	}
+	fileTexts = []textField[File]{
+		{"object_key", func(f *File) *string { return &f.ObjectKey }},
+		{"filename", func(f *File) *string { return &f.Filename }},
+		{"mime_type", func(f *File) *string { return &f.MIMEType }},
+	}
+	answerFields = append([]string{"status", "progress", "files", "error_message"}, names(completedTexts)...)
+	fileFields   = names(fileTexts)
+)
+
+func names[T any](fields []textField[T]) (out []string) {
+	for _, f := range fields {
+		out = append(out, f.name)
+	}
+	return out
+}
+
+// readTexts sets the text fields of v to what the object has.
+func readTexts[T any](o object, prefix string, fields []textField[T], v *T) error {
+	for _, f := range fields {
+		raw, there := o.members[f.name]
+		if !there {
+			continue
+		}
+		s, ok := readString(raw)
+		if !ok {
+			return broken(RuleType, prefix+f.name, "must be a string")
+		}
+		*f.of(v) = s
+	}
+	return nil
+}
+
+// decode reads the fields that belong to an answer's status. An error is a *RuleError.
+func decode(p []byte) (*Answer, error) {
+	if !json.Valid(p) {
+		return nil, broken(RuleJSON, "", "must be one JSON object, of which nothing is cut off and behind which nothing stands")
+	}
+	o, ok := readObject(p, func(name string) bool { return slices.Contains(answerFields, name) })
+	if !ok {
+		return nil, broken(RuleJSON, "", "must be a JSON object")
+	}
+	a := new(Answer)
+	if raw, there := o.members["status"]; there {
+		a.Status, _ = readString(raw)
+	}
+	read, known := map[string]func(*Answer, object) error{
+		Processing: decodeProcessing, Completed: decodeCompleted, Failed: decodeFailed,
+	}[a.Status]
+	switch {
+	case slices.Contains(o.twice, "status"):
+		return nil, broken(RuleTwice, "status", "stands there twice")
+	case !known:
+		return nil, broken(RuleStatus, "status", `must be "processing", "completed" or "failed"`)
+	case len(o.twice) > 0 && a.Status != Failed:
+		return nil, broken(RuleTwice, o.twice[0], "stands there twice")
+	}
+	return a, read(a, o)
+}
+
+func decodeProcessing(a *Answer, o object) (err error) {
+	if raw, there := o.members["progress"]; there {
+		a.Progress, err = readProgress(raw)
+	}
+	return err
+}
+
+func decodeCompleted(a *Answer, o object) error {
+	if err := readTexts(o, "", completedTexts, a); err != nil {
+		return err
+	}
+	raw, there := o.members["files"]
+	if !there {
+		return nil
+	}
+	return decodeFiles(a, raw)
+}
+
+// decodeFailed never fails: what it cannot read is said in Problem.
+func decodeFailed(a *Answer, o object) error {
+	raw, there := o.members["error_message"]
+	if !there {
+		return nil
+	}
+	var ok bool
+	if a.ErrorMessage, ok = readString(raw); !ok {
+		a.Problem = "error_message was not a string"
+	} else if slices.Contains(o.twice, "error_message") {
+		a.Problem = "error_message stood there twice"
+	}
+	return nil
 }

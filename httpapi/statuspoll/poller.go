@@ -1,28 +1,22 @@
 package statuspoll
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
+	"unicode/utf8"
 
+	"github.com/pollackq/pollack/httpapi/outbound"
 	"github.com/pollackq/pollack/jobqueue"
 )
-
-// The codes of orders that failed, as Job.Failure has them.
-const (
-	CodeStartFailed = "start_failed" // the webhook did not take the order
-	CodeOrderFailed = "order_failed" // the status endpoint said so
-	CodeTimedOut    = "timed_out"    // there was no final answer before the cut-off
-)
-
-// An Order is what is to be done.
-type Order struct {
-	ID     string          // one's own; it names the order for good, and is at most jobqueue.MaxName bytes of UTF-8 without control characters
-	ETA    string          // how long it may take: one of PollerOptions.ETAs
-	Inputs json.RawMessage // for the webhook; nil for {}
-}
 
 // PollerOptions say how to poll. StatusURL and WebhookURL are required; the zero value of everything else means its default.
 type PollerOptions struct {
@@ -50,52 +44,145 @@ type PollerOptions struct {
 	// mean what those of ObjectKey mean.
 	Accepted func(ctx context.Context, orderID string, a *Answer) error
 
-	Client  *http.Client  // nil: one that dials any address, since the URLs are the operator's. Its redirects are not followed
-	Workers int           // how many requests at once: 8. A worker may have to hold an answer of Rules.MaxBody bytes in memory twice
+	Client  *http.Client  // nil: one that dials any address, since the URLs are the operator's. Redirects are not followed
+	Workers int           // how many requests at once: 8. Each may hold an answer of Rules.MaxBody bytes in memory, three times over
 	Lease   time.Duration // of the workers: see jobqueue.ConsumeOptions
 	Logger  *slog.Logger  // nil discards
 }
 
+// etas are the buckets of how long an order may take, with the times after which it is given up.
+var etas = map[string]time.Duration{"under_2_min": 10 * time.Minute, "under_1_hr": 90 * time.Minute, "within_24_hr": 24 * time.Hour}
+
+const (
+	defaultWorkers = 8
+	repeatAfter    = 15 * time.Second // of a check or try whose outcome could not be written down
+)
+
+func (o *PollerOptions) withDefaults() (PollerOptions, error) {
+	var d PollerOptions
+	if o != nil {
+		d = *o
+	}
+	for _, f := range []struct {
+		name  string
+		value *time.Duration
+		or    time.Duration
+	}{
+		{"FirstCheck", &d.FirstCheck, 5 * time.Minute},
+		{"Interval", &d.Interval, 15 * time.Minute},
+		{"AnswerLimit", &d.AnswerLimit, 8 * time.Second},
+		{"RetryPause", &d.RetryPause, time.Second},
+		{"StartFor", &d.StartFor, 5 * time.Minute},
+	} {
+		if *f.value < 0 {
+			return d, fmt.Errorf("%s %v is negative", f.name, *f.value)
+		}
+		*f.value = cmp.Or(*f.value, f.or)
+	}
+	if d.ETAs == nil {
+		d.ETAs = etas
+	}
+	for name, t := range d.ETAs {
+		if t <= 0 {
+			return d, fmt.Errorf("ETA %q stands for %v, which is not positive", name, t)
+		}
+	}
+	if d.Rules == nil {
+		r := Reading()
+		d.Rules = &r
+	}
+	d.Queue, d.Workers = cmp.Or(d.Queue, "orders"), cmp.Or(d.Workers, defaultWorkers)
+	d.Header = d.Header.Clone()
+	if d.Client == nil {
+		d.Client = outbound.NewClient(&outbound.Options{AllowPrivate: true, AllowHTTP: d.AllowHTTP, Timeout: -1})
+	}
+	own := *d.Client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	d.Client = &own
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d, nil
+}
+
 // A Poller hands orders out and polls for their results. It is safe for concurrent use.
-type Poller struct{}
+type Poller struct {
+	broker  *jobqueue.Broker
+	opts    PollerOptions
+	queue   *jobqueue.Queue
+	status  *Template
+	webhook *url.URL
+}
 
 // NewPoller returns a Poller on a broker that is not narrowed to an account, and whose MaxResult is at least Rules.MaxBody.
-func NewPoller(b *jobqueue.Broker, o *PollerOptions) (*Poller, error) { return nil, errNotYet }
+func NewPoller(b *jobqueue.Broker, o *PollerOptions) (*Poller, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("statuspoll: %w", err)
+	}
+	p := &Poller{broker: b, opts: opts, queue: b.Queue(opts.Queue)}
+	if _, scoped := b.Account(); scoped {
+		return nil, errors.New("statuspoll: the broker is narrowed to an account; orders are in a queue of the house")
+	}
+	if most := opts.Rules.MaxBody; b.MaxResult() < most {
+		return nil, fmt.Errorf("statuspoll: the broker's MaxResult is %d, but an answer may have %d bytes", b.MaxResult(), most)
+	}
+	if p.status, err = ParseTemplate(opts.StatusURL, opts.AllowHTTP); err != nil {
+		return nil, fmt.Errorf("statuspoll: %w", err)
+	}
+	if p.webhook, err = outbound.CheckURL(opts.WebhookURL, opts.AllowHTTP); err != nil {
+		return nil, fmt.Errorf("statuspoll: webhook URL: %w", err)
+	}
+	return p, nil
+}
+
+// An Order is what is to be done.
+type Order struct {
+	ID     string          // one's own; it names the order for good, and is at most jobqueue.MaxName bytes of UTF-8 without control characters
+	ETA    string          // how long it may take: one of PollerOptions.ETAs
+	Inputs json.RawMessage // for the webhook; nil for {}
+}
+
+// etaTag is the tag of an order's job that has its ETA.
+const etaTag = "eta"
 
 // Start stores an order, which Run then hands to the webhook. An order whose id is known already is Replayed if it is the same, else ErrKeyReused. An
 // id, ETA or inputs that cannot be are ErrInvalid. Other errors are those of jobqueue.Queue.Enqueue.
-func (p *Poller) Start(ctx context.Context, o Order) (*jobqueue.Job, error) { return nil, errNotYet }
-
-// Run polls until ctx ends (it returns nil) or the broker shuts down; its errors are those of jobqueue.Queue.Consume.
-func (p *Poller) Run(ctx context.Context) error { return errNotYet }
-
-// The states of an order.
-const (
-	OrderProcessing = "processing"
-	OrderCompleted  = "completed"
-	OrderFailed     = "failed"
-	OrderTimedOut   = "timed_out"
-)
-
-// An OrderStatus is what is known of an order.
-type OrderStatus struct {
-	ID       string           `json:"order_id"`
-	State    string           `json:"status"`
-	Progress *float64         `json:"progress,omitempty"` // what the endpoint said last, from 0 to 1
-	Result   *jobqueue.Result `json:"-"`                  // of a completed order: the answer as it came. Large ones are read with Broker.Result(Job.ID)
-
-	Code         string `json:"code,omitempty"`          // of a failed order: CodeStartFailed, CodeOrderFailed, CodeTimedOut, "canceled"
-	ErrorMessage string `json:"error_message,omitempty"` // of a failed order, for people
-	Problem      string `json:"problem,omitempty"`       // what was wrong with the latest answer, for the operator
-
-	// While it is processing:
-	Checks    int       `json:"checks,omitempty"`       // that have been made
-	Started   time.Time `json:"started_at,omitzero"`    // t = 0; zero until the webhook has taken it
-	NextCheck time.Time `json:"next_check_at,omitzero"` // zero if there is none before the cut-off
-	CutOff    time.Time `json:"cut_off_at,omitzero"`
-
-	Job *jobqueue.Job `json:"-"`
+func (p *Poller) Start(ctx context.Context, o Order) (*jobqueue.Job, error) {
+	if o.Inputs == nil {
+		o.Inputs = json.RawMessage("{}")
+	}
+	_, known := p.opts.ETAs[o.ETA]
+	switch {
+	case o.ID == "":
+		return nil, &jobqueue.InvalidError{Field: "order_id", Problem: "must be there"}
+	case !known:
+		return nil, &jobqueue.InvalidError{Field: "eta", Problem: fmt.Sprintf("%q is not one that is known", o.ETA)}
+	case !json.Valid(o.Inputs) || !utf8.Valid(o.Inputs):
+		return nil, &jobqueue.InvalidError{Field: "inputs", Problem: "must be JSON"}
+	}
+	payload, err := json.Marshal(struct {
+		OrderID string          `json:"order_id"`
+		Inputs  json.RawMessage `json:"inputs"`
+	}{o.ID, o.Inputs})
+	if err != nil {
+		return nil, err
+	}
+	j, err := p.queue.Enqueue(ctx, jobqueue.NewJob{
+		Key: o.ID, Payload: payload, ContentType: "application/json", Tags: map[string]string{etaTag: o.ETA},
+		Outbox: p.opts.Outbox, Once: true,
+		Limits: jobqueue.Limits{MaxDeliveries: -1}, // the cut-off is the limit
+	})
+	if bad := new(jobqueue.InvalidError); errors.As(err, &bad) && bad.Field == "key" {
+		err = &jobqueue.InvalidError{Field: "order_id", Problem: bad.Problem}
+	}
+	return j, err
 }
 
-// Order returns what is known of an order. Errors: jobqueue.ErrNotFound; ErrGone when it is no longer kept.
-func (p *Poller) Order(ctx context.Context, id string) (*OrderStatus, error) { return nil, errNotYet }
+// Run polls until ctx ends (it returns nil) or the broker shuts down; its errors are those of jobqueue.Queue.Consume.
+func (p *Poller) Run(ctx context.Context) error {
+	return p.queue.Consume(ctx, p.handle, &jobqueue.ConsumeOptions{
+		Workers: p.opts.Workers, Lease: p.opts.Lease,
+		Backoff: func(int) time.Duration { return repeatAfter },
+	})
+}
