@@ -1,0 +1,71 @@
+package callback
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+// A Secret is what sender and receiver share. Its text is "whsec_" and the base64 of 24 to 64 bytes, which sign; any other text signs with the
+// bytes that it consists of. It does not show itself when it is formatted or logged: string(s) is the text. JSON has the text, too.
+type Secret string
+
+const (
+	secretPrefix = "whsec_"
+	minSecret    = 24 // bytes, as Standard Webhooks has it
+	maxSecret    = 64
+	newSecret    = 32
+	redacted     = "[secret]"
+)
+
+// NewSecret returns a random secret of 32 bytes.
+func NewSecret() Secret {
+	var p [newSecret]byte
+	rand.Read(p[:]) // never fails
+	return Secret(secretPrefix + base64.StdEncoding.EncodeToString(p[:]))
+}
+
+// ParseSecret checks the text of a secret: it is not empty, and what follows "whsec_", if it begins so, is the base64 of 24 to 64 bytes.
+// The error does not show it.
+func ParseSecret(s string) (Secret, error) {
+	_, err := Secret(s).key()
+	if err != nil {
+		return "", err
+	}
+	return Secret(s), nil
+}
+
+// key returns the bytes that sign by Standard Webhooks.
+func (s Secret) key() ([]byte, error) {
+	if s == "" {
+		return nil, errors.New("callback: the secret is empty")
+	}
+	text, ok := strings.CutPrefix(string(s), secretPrefix)
+	if !ok {
+		return []byte(s), nil
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil, errors.New("callback: what follows whsec_ in the secret is not base64")
+	}
+	if len(key) < minSecret || len(key) > maxSecret {
+		return nil, fmt.Errorf("callback: the secret has %d bytes, not from %d to %d", len(key), minSecret, maxSecret)
+	}
+	return key, nil
+}
+
+// String does not show the secret.
+func (s Secret) String() string { return redacted }
+
+// GoString does not show the secret.
+func (s Secret) GoString() string { return redacted }
+
+// Format does not show the secret, whatever the verb.
+func (s Secret) Format(f fmt.State, verb rune) { io.WriteString(f, redacted) }
+
+// LogValue does not show the secret.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
