@@ -1,7 +1,6 @@
 package statuspoll
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -107,11 +104,10 @@ func (o *PollerOptions) withDefaults() (PollerOptions, error) {
 
 // A Poller hands orders out and polls for their results. It is safe for concurrent use.
 type Poller struct {
-	broker  *jobqueue.Broker
-	opts    PollerOptions
-	queue   *jobqueue.Queue
-	status  *Template
-	webhook *url.URL
+	broker *jobqueue.Broker
+	opts   PollerOptions
+	queue  *jobqueue.Queue
+	status *Template
 }
 
 // NewPoller returns a Poller on a broker that is not narrowed to an account, and whose MaxResult is at least Rules.MaxBody.
@@ -130,7 +126,7 @@ func NewPoller(b *jobqueue.Broker, o *PollerOptions) (*Poller, error) {
 	if p.status, err = ParseTemplate(opts.StatusURL, opts.AllowHTTP); err != nil {
 		return nil, fmt.Errorf("statuspoll: %w", err)
 	}
-	if p.webhook, err = outbound.CheckURL(opts.WebhookURL, opts.AllowHTTP); err != nil {
+	if _, err = outbound.CheckURL(opts.WebhookURL, opts.AllowHTTP); err != nil {
 		return nil, fmt.Errorf("statuspoll: webhook URL: %w", err)
 	}
 	return p, nil

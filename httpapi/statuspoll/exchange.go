@@ -1,0 +1,116 @@
+package statuspoll
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/pollackq/pollack/httpapi/outbound"
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// An unanswered error says that no whole answer came. Its text is for the order's problem.
+type unanswered struct{ err error }
+
+func (e *unanswered) Error() string { return outbound.Problem(e.err) }
+func (e *unanswered) Unwrap() error { return e.err }
+
+// worthRetrying reports whether the webhook may take an order later that it has not taken now.
+func worthRetrying(err error) bool {
+	status := new(outbound.StatusError)
+	return !errors.As(err, &status) || status.Status >= http.StatusInternalServerError
+}
+
+// post hands an order to the webhook. Its error is a *outbound.StatusError or says that no answer came.
+func (p *Poller) post(ctx context.Context, body *jobqueue.Content, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	resp, err := p.send(ctx, http.MethodPost, p.opts.WebhookURL, body)
+	if err != nil {
+		p.opts.Logger.Warn("a webhook could not be reached", "error", err)
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return &outbound.StatusError{Status: resp.StatusCode}
+	}
+	return nil
+}
+
+// ask gets an order's answer, which is also returned as it came. If none comes it asks once more. The error says what is wrong with the answer.
+func (p *Poller) ask(ctx context.Context, orderID string) (*Answer, []byte, error) {
+	url := p.status.URL(orderID)
+	body, err := p.get(ctx, url)
+	if none := new(unanswered); errors.As(err, &none) && pause(ctx, p.opts.RetryPause) {
+		p.opts.Logger.Warn("a status endpoint gave no answer; asking once more", "order", orderID, "error", none.err)
+		body, err = p.get(ctx, url)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := p.opts.Rules.Read(body)
+	return a, body, err
+}
+
+// get gets a body, which is bounded in size and in time.
+func (p *Poller) get(ctx context.Context, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.AnswerLimit)
+	defer cancel()
+	resp, err := p.send(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	most := p.opts.Rules.MaxBody
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return nil, &outbound.StatusError{Status: resp.StatusCode}
+	case resp.ContentLength > most:
+		return nil, p.opts.Rules.bodyTooLarge()
+	}
+	var body bytes.Buffer
+	body.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
+	if _, err := body.ReadFrom(io.LimitReader(resp.Body, most+1)); err != nil {
+		return nil, &unanswered{err}
+	}
+	return body.Bytes(), nil
+}
+
+// send makes a request with the configured header. Each has a connection of its own: they are minutes apart, and net/http would repeat one by itself
+// that failed on a connection kept from before.
+func (p *Poller) send(ctx context.Context, method, url string, body *jobqueue.Content) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, &unanswered{err}
+	}
+	req.Close = true
+	req.Header.Set("User-Agent", outbound.UserAgent)
+	req.Header.Set("Accept", "application/json")
+	for name, values := range p.opts.Header {
+		req.Header[name] = values
+	}
+	if body != nil {
+		req.Body, req.ContentLength = body, body.Size()
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := p.opts.Client.Do(req)
+	if err != nil {
+		return nil, &unanswered{err}
+	}
+	return resp, nil
+}
+
+// pause waits. It returns false if the context ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,122 @@
+package statuspoll
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/pollackq/pollack/jobqueue"
+)
+
+// The states of an order.
+const (
+	OrderProcessing = "processing"
+	OrderCompleted  = "completed"
+	OrderFailed     = "failed"
+	OrderTimedOut   = "timed_out"
+)
+
+// The codes of orders that failed, as Job.Failure has them.
+const (
+	CodeStartFailed = "start_failed" // the webhook did not take the order
+	CodeOrderFailed = "order_failed" // the status endpoint said so
+	CodeTimedOut    = "timed_out"    // there was no final answer before the cut-off
+	CodeCanceled    = "canceled"     // not a Failure's: the job was canceled
+)
+
+// An OrderStatus is what is known of an order.
+type OrderStatus struct {
+	ID       string           `json:"order_id"`
+	State    string           `json:"status"`
+	Progress *float64         `json:"progress,omitempty"` // what the endpoint said last, from 0 to 1
+	Result   *jobqueue.Result `json:"-"`                  // of a completed order: the answer as it came. Large ones are read with Broker.Result(Job.ID)
+
+	Code         string `json:"code,omitempty"`          // of an order that failed or timed out
+	ErrorMessage string `json:"error_message,omitempty"` // of the same, for people
+	Problem      string `json:"problem,omitempty"`       // what was wrong with the latest answer, for the operator
+
+	// While it is processing:
+	Checks    int       `json:"checks,omitempty"`       // that have been made
+	Started   time.Time `json:"started_at,omitzero"`    // t = 0; zero until the webhook has taken it
+	NextCheck time.Time `json:"next_check_at,omitzero"` // zero if there is none before the cut-off
+	CutOff    time.Time `json:"cut_off_at,omitzero"`
+
+	Job *jobqueue.Job `json:"-"`
+}
+
+// Order returns what is known of an order. Errors: jobqueue.ErrNotFound; ErrGone when it is no longer kept.
+func (p *Poller) Order(ctx context.Context, id string) (*OrderStatus, error) {
+	j, err := jobOf(ctx, p.broker, p.queue.Name(), id)
+	if err != nil {
+		return nil, err
+	}
+	return statusOf(j)
+}
+
+// jobOf returns the job of an order. An id that no order can have is one that there is not.
+func jobOf(ctx context.Context, b *jobqueue.Broker, queue jobqueue.QueueName, id string) (*jobqueue.Job, error) {
+	j, err := b.JobByKey(ctx, queue, id)
+	if errors.Is(err, jobqueue.ErrInvalid) {
+		err = jobqueue.ErrNotFound
+	}
+	return j, err
+}
+
+func statusOf(j *jobqueue.Job) (*OrderStatus, error) {
+	s := &OrderStatus{ID: j.Key, State: OrderProcessing, Progress: j.Progress, Result: j.Result, Job: j}
+	switch j.State {
+	case jobqueue.Succeeded:
+		s.State, s.Progress = OrderCompleted, nil
+	case jobqueue.Canceled:
+		s.State, s.Code, s.ErrorMessage = OrderFailed, CodeCanceled, "The order was canceled."
+	case jobqueue.Failed:
+		s.State, s.Code = OrderFailed, j.Failure.Code
+		if s.Code == CodeTimedOut {
+			s.State = OrderTimedOut
+		}
+		s.ErrorMessage, s.Problem = splitFailure(j.Failure.Message)
+	default:
+		m, err := readMemory(j)
+		if err != nil {
+			return nil, err
+		}
+		s.Checks, s.Started, s.NextCheck, s.CutOff, s.Problem = m.Checks, m.Started, m.Next, m.CutOff, m.Problem
+	}
+	return s, nil
+}
+
+// problemMark stands between the message and the problem in the text of a failure.
+const problemMark = "\n\nProblem: "
+
+// joinFailure makes one text of a message for people and a problem, "" for none.
+func joinFailure(message, problem string) string {
+	if problem == "" && !strings.Contains(message, problemMark) {
+		return message
+	}
+	return message + problemMark + problem
+}
+
+func splitFailure(text string) (message, problem string) {
+	if i := strings.LastIndex(text, problemMark); i >= 0 {
+		return text[:i], text[i+len(problemMark):]
+	}
+	return text, ""
+}
+
+// A memory is what has to be known of an order from one request to the next. It is the progress message of its job, as JSON.
+type memory struct {
+	Started time.Time `json:"started,omitzero"` // t = 0; zero until the webhook has taken the order
+	CutOff  time.Time `json:"cut_off,omitzero"`
+	Next    time.Time `json:"next,omitzero"` // the next check; zero if there is none before the cut-off
+	Checks  int       `json:"checks,omitempty"`
+	Problem string    `json:"problem,omitempty"`
+}
+
+func readMemory(j *jobqueue.Job) (m memory, err error) {
+	if j.ProgressMessage != "" {
+		err = json.Unmarshal([]byte(j.ProgressMessage), &m)
+	}
+	return m, err
+}
