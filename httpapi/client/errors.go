@@ -34,7 +34,7 @@ var (
 	ErrBacklogFull = errors.New("backlog is full")
 	// ErrTooManyPolls says that the server has as many polls parked as it allows.
 	ErrTooManyPolls = errors.New("too many polls")
-	// ErrRefused says that the server's admission refused the job, or its authorization the call.
+	// ErrRefused says that the server's admission refused the job, or its authorization the call, or that a URL is not as it was signed.
 	ErrRefused = errors.New("refused")
 	// ErrUnauthorized says that the credentials are missing or wrong.
 	ErrUnauthorized = errors.New("unauthorized")
@@ -48,6 +48,8 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrStoreFull says that the server has no room for more. Acks still work, and make room.
 	ErrStoreFull = errors.New("store is full")
+	// ErrExpired says that the URL of an upload is no longer good: its time is over, or it has been used.
+	ErrExpired = errors.New("URL has expired")
 	// ErrAnswerTooLarge says that an answer was larger than the options allow. It is no *Error.
 	ErrAnswerTooLarge = errors.New("answer is too large")
 	// ErrStalled says that no byte moved for as long as Options.Timeout allows. It is no *Error.
@@ -59,6 +61,7 @@ var sentinels = map[string]error{
 	"not_found": ErrNotFound, "job_gone": ErrGone, "payload_gone": ErrPayloadGone, "queue_done": ErrDone, "queue_closed": ErrQueueClosed,
 	"lease_lost": ErrLeaseLost, "not_delivered": ErrNotDelivered, "wrong_state": ErrWrongState, "idempotency_key_reused": ErrKeyReused,
 	"backlog_full": ErrBacklogFull, "too_many_polls": ErrTooManyPolls, "refused": ErrRefused, "forbidden": ErrRefused,
+	"bad_signature": ErrRefused, "url_expired": ErrExpired,
 	"unauthorized": ErrUnauthorized, "invalid_request": ErrInvalid, "too_large": ErrTooLarge, "shutting_down": ErrShutdown,
 	"outcome_unknown": ErrOutcomeUnknown, "store_full": ErrStoreFull,
 }

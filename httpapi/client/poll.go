@@ -164,6 +164,12 @@ func (d *Delivery) Complete(ctx context.Context, result any) error {
 	return d.settledIf(err)
 }
 
+// CompleteWith says that the job is done, with a result of any type and size.
+func (d *Delivery) CompleteWith(ctx context.Context, r NewResult) error {
+	_, err := d.client.CompleteWith(ctx, d.ID, d.LeaseToken, r)
+	return d.settledIf(err)
+}
+
 // Fail says that the job cannot be done, now or later.
 func (d *Delivery) Fail(ctx context.Context, code, message string) error {
 	_, err := d.client.Fail(ctx, d.ID, d.LeaseToken, Failure{Code: code, Message: message})

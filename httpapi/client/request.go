@@ -20,6 +20,7 @@ type call struct {
 	method string
 	path   string
 	query  url.Values
+	signed string // the whole URL instead, which needs no credentials and stands in no error
 	header http.Header
 	body   *upload       // nil for none
 	wait   time.Duration // how long the server is asked to wait before it answers
@@ -130,7 +131,7 @@ func (c *Client) attempt(ctx context.Context, l call) (*http.Response, func(), e
 	}
 	resp, err := c.opts.HTTPClient.Do(req)
 	if err != nil {
-		err = fmt.Errorf("client: %w", stalled(watched, err))
+		err = fmt.Errorf("client: %w", stalled(watched, l.hidden(err)))
 		if mine := finish(); mine != nil {
 			err = &final{fmt.Errorf("client: body of %s %s: %w", l.method, l.path, mine)}
 		}
@@ -152,18 +153,21 @@ func (c *Client) request(ctx context.Context, l call, dog *watchdog) (*http.Requ
 	if len(l.query) > 0 {
 		target += "?" + l.query.Encode()
 	}
+	if l.signed != "" {
+		target = l.signed
+	}
 	req, err := http.NewRequestWithContext(ctx, l.method, target, nil)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, fmt.Errorf("client: %w", l.hidden(err))
 	}
 	for k, v := range l.header {
 		req.Header[k] = v
 	}
 	req.Header.Set("User-Agent", c.opts.UserAgent)
-	if c.opts.Token != "" {
+	if c.opts.Token != "" && l.signed == "" {
 		req.Header.Set("Authorization", "Bearer "+c.opts.Token)
 	}
-	if c.opts.Header != nil {
+	if c.opts.Header != nil && l.signed == "" {
 		if err := c.opts.Header(ctx, req.Header); err != nil {
 			return nil, err
 		}
@@ -172,6 +176,14 @@ func (c *Client) request(ctx context.Context, l call, dog *watchdog) (*http.Requ
 		l.body.attach(req, dog, c.opts.Timeout+l.wait)
 	}
 	return req, nil
+}
+
+// hidden returns an error without the URL that was signed.
+func (l *call) hidden(err error) error {
+	if e := (*url.Error)(nil); l.signed != "" && errors.As(err, &e) {
+		e.URL = l.path
+	}
+	return err
 }
 
 // readAll reads a body of at most limit bytes.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,15 +31,23 @@ func (c *Client) Complete(ctx context.Context, id, token string, result any) (Ou
 	return c.end(ctx, id, "complete", token, map[string]any{"result": result})
 }
 
-// A NewResult is a result to be streamed, of any type.
+// A NewResult is a result of any type.
 type NewResult struct {
 	Data        []byte    // the result
 	Body        io.Reader // the result instead, streamed; as NewJob.Body
-	ContentType string    // "application/octet-stream" by default
+	ObjectKey   string    // of an upload that has been written, whose content is the result instead
+	ContentType string    // "application/octet-stream" by default; of an upload its own
 }
 
-// CompleteWith says that a job is done, with a result of any type and size. Repeating it with the same token is no error.
+// CompleteWith says that a job is done, with a result of any type and size. Repeating it with the same token is no error. An ObjectKey that is unknown,
+// has expired or is another job's result is ErrNotFound; ErrWrongState says that the upload has not been written.
 func (c *Client) CompleteWith(ctx context.Context, id, token string, r NewResult) (Outcome, error) {
+	if r.ObjectKey != "" {
+		if r.Data != nil || r.Body != nil {
+			return "", errors.New("client: there are an object key and a result, too")
+		}
+		return c.end(ctx, id, "complete", token, map[string]any{"object_key": r.ObjectKey, "content_type": r.ContentType})
+	}
 	l := call{method: http.MethodPost, path: jobPath(id) + "/complete", header: http.Header{}, query: url.Values{}}
 	if err := l.raw(r.Data, r.Body, r.ContentType); err != nil {
 		return "", err
