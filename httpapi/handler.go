@@ -17,7 +17,7 @@ import (
 type Handler struct {
 	broker *jobqueue.Broker
 	opts   Options
-	mux    *http.ServeMux
+	mux    http.Handler
 	parked *parked
 	signer *Signer // of the URLs of uploads
 	api    []byte  // the OpenAPI document

@@ -1,10 +1,6 @@
 package httpapi
 
-import (
-	"net/http"
-	"slices"
-	"strings"
-)
+import "net/http"
 
 // A route is one line of the table below. OpenAPI operations have the same paths, methods and names.
 type route struct {
@@ -41,33 +37,11 @@ var table = []route{
 	{"GET HEAD", "/v1/openapi.json", "openAPI", (*Handler).OpenAPI},
 }
 
-// routes returns a mux for the table. It has no methods in its patterns, since its own answer to a wrong one is not a problem.
-func (h *Handler) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	byPath := make(map[string]map[string]route)
+// routes returns what serves the table. The methods are not in the patterns of the mux, since its own answer to a wrong one is not a problem.
+func (h *Handler) routes() http.Handler {
+	routes := make(map[string]http.HandlerFunc)
 	for _, t := range table {
-		if byPath[t.path] == nil {
-			byPath[t.path] = make(map[string]route)
-		}
-		for m := range strings.FieldsSeq(t.methods) {
-			byPath[t.path][m] = t
-		}
+		routes[t.methods+" "+t.path] = func(w http.ResponseWriter, r *http.Request) { t.serve(h, w, r) }
 	}
-	for path, methods := range byPath {
-		var allowed []string
-		for m := range methods {
-			allowed = append(allowed, m)
-		}
-		slices.Sort(allowed)
-		allow := strings.Join(allowed, ", ")
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			if t, ok := methods[r.Method]; ok {
-				t.serve(h, w, r)
-				return
-			}
-			h.wrongMethod(w, r, allow)
-		})
-	}
-	mux.HandleFunc("/", h.unknownPath)
-	return mux
+	return h.Routes(routes)
 }

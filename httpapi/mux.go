@@ -1,0 +1,57 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Routes returns a handler for paths of the user's own: patterns of http.ServeMux, each behind its methods ("POST /files", "GET POST /poll"), and what
+// serves them. GET serves HEAD too. Unknown paths are answered 404 and wrong methods 405, with Allow, in the form of all refusals; nobody is
+// authenticated before that. It panics where http.ServeMux does.
+func (h *Handler) Routes(routes map[string]http.HandlerFunc) http.Handler {
+	mux := http.NewServeMux()
+	byPath := make(map[string]map[string]http.HandlerFunc)
+	for pattern, serve := range routes {
+		words := strings.Fields(pattern)
+		if len(words) < 2 {
+			panic("httpapi: the pattern " + pattern + " has no method")
+		}
+		path := words[len(words)-1]
+		if byPath[path] == nil {
+			byPath[path] = make(map[string]http.HandlerFunc)
+		}
+		for _, m := range words[:len(words)-1] {
+			byPath[path][m] = serve
+			if m == http.MethodGet {
+				byPath[path][http.MethodHead] = serve
+			}
+		}
+	}
+	for path, methods := range byPath {
+		var allowed []string
+		for m := range methods {
+			allowed = append(allowed, m)
+		}
+		slices.Sort(allowed)
+		allow := strings.Join(allowed, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if serve, ok := methods[r.Method]; ok {
+				serve(w, r)
+				return
+			}
+			h.wrongMethod(w, r, allow)
+		})
+	}
+	if byPath["/"] == nil {
+		mux.HandleFunc("/", h.unknownPath)
+	}
+	return mux
+}
+
+// ReadJSON reads the body of a request, a JSON object of at most Options.MaxBody bytes, into v, for endpoints of the user's own. Unknown fields are
+// ignored, and an empty body is an empty object. An error is a *Problem, 400 or 413.
+func (h *Handler) ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
+	return c.decode(v)
+}
