@@ -69,6 +69,12 @@
 // counting the first one's ends, its name "job.succeeded", "job.failed" or "job.canceled". It ignores backlog and closing. While it is
 // unfinished, the first one is not retired.
 //
+// # Uploads
+//
+// A result can be sent ahead, apart from the call that ends the job: [Queue.Prepare] announces an upload, [Broker.PutUpload]
+// writes it, once, and [NewResult].Upload makes its content a job's result in the transaction that ends the job. Until then it is no job,
+// and it is forgotten when it expires. What a process that died was writing is deleted within an hour.
+//
 // # Tests
 //
 // Inside testing/synctest everything that has to do with time (leases, delays, retention) takes no time. Where the test speaks real

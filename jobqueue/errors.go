@@ -10,7 +10,7 @@ import (
 // Errors that callers act on. They may be wrapped: compare with errors.Is. Errors of a context come back as they are. After any error but
 // ErrOutcomeUnknown nothing has changed.
 var (
-	// ErrNotFound says that there is no such job or queue, or that it belongs to another account, or that a job has no result.
+	// ErrNotFound says that there is no such job, upload or queue, or that it belongs to another account, or that a job has no result.
 	ErrNotFound = errors.New("not found")
 	// ErrGone says that the job existed and its retention is over.
 	ErrGone = errors.New("job is gone")
@@ -26,9 +26,9 @@ var (
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrNotDelivered says that the job has not been delivered yet, so there is nothing to settle.
 	ErrNotDelivered = errors.New("job has not been delivered")
-	// ErrWrongState says that what was asked is not possible in the state the job or queue is in.
+	// ErrWrongState says that what was asked is not possible in the state the job, upload or queue is in.
 	ErrWrongState = errors.New("wrong state")
-	// ErrKeyReused says that the key names a job that was enqueued by another request.
+	// ErrKeyReused says that the key names a job that was enqueued by another request, or an upload.
 	ErrKeyReused = errors.New("key was used for another request")
 	// ErrBacklogFull says that as many jobs wait as the queue's backlog allows. Try again later.
 	ErrBacklogFull = errors.New("backlog is full")
@@ -36,7 +36,7 @@ var (
 	ErrRefused = errors.New("refused")
 	// ErrInvalid says that an argument is out of its bounds. The error is an *InvalidError, which says which and why.
 	ErrInvalid = errors.New("invalid")
-	// ErrTooLarge says that a payload or result is larger than the broker allows.
+	// ErrTooLarge says that a payload or result is larger than the broker allows, or an upload larger than was announced.
 	ErrTooLarge = errors.New("too large")
 	// ErrShutdown says that the broker is shutting down and takes no new work.
 	ErrShutdown = errors.New("broker is shutting down")

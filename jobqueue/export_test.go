@@ -6,3 +6,10 @@ func (b *Broker) Left() (receivers, idlers, watches int) {
 	defer b.watches.mu.Unlock()
 	return b.lines.Waiting(), b.idle.Waiting(), len(b.watches.byJob)
 }
+
+// Turns returns how many keys there are whose enqueues take turns.
+func (b *Broker) Turns() int {
+	b.turns.mu.Lock()
+	defer b.turns.mu.Unlock()
+	return len(b.turns.keys)
+}
