@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
+	"strings"
 	"syscall"
 )
 
@@ -18,7 +20,6 @@ func Problem(err error) string {
 		timeout net.Error
 		cert    *tls.CertificateVerificationError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 		op      *net.OpError
 	)
 	switch {
@@ -38,7 +39,7 @@ func Problem(err error) string {
 		return "the request was interrupted"
 	case errors.As(err, &cert):
 		return "the host's certificate is not valid"
-	case errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &op) && strings.HasSuffix(op.Op, " error"): // an alert
 		return "no TLS connection came about"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection was refused"

@@ -49,7 +49,7 @@ func CheckURL(s string, allowHTTP bool) (*url.URL, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, &forbidden{what: "the URL cannot be parsed"}
+		return nil, &forbidden{what: "the URL cannot be parsed: " + errors.Unwrap(err).Error()} // without the URL itself
 	}
 	if err := checkParsed(u, allowHTTP); err != nil {
 		return nil, err
