@@ -111,6 +111,7 @@ type memory struct {
 	CutOff  time.Time `json:"cut_off,omitzero"`
 	Next    time.Time `json:"next,omitzero"` // the next check; zero if there is none before the cut-off
 	Checks  int       `json:"checks,omitempty"`
+	Tries   int       `json:"tries,omitempty"` // the latest delivery in which the webhook is known not to have taken the order
 	Problem string    `json:"problem,omitempty"`
 }
 

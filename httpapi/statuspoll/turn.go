@@ -47,7 +47,11 @@ func (t *turn) now() time.Time {
 	return t.d.Started.Add(time.Since(t.began)).Truncate(time.Microsecond)
 }
 
-// start hands the order to the webhook. An order that has waited too long, because no poller ran, is tried once.
+// unknownTries is how many tries of the webhook may have ended with their process, so that nobody knows what came of them.
+const unknownTries = 2
+
+// start hands the order to the webhook. Where the time for that is over, because no poller ran, an order is tried all the same that never was, or whose
+// latest try may have got through.
 func (t *turn) start(ctx context.Context) error {
 	const refused = "The order could not be handed over."
 	eta, known := t.p.opts.ETAs[t.d.Tags[etaTag]]
@@ -58,7 +62,7 @@ func (t *turn) start(ctx context.Context) error {
 	limit := t.p.opts.AnswerLimit
 	if left := until.Sub(t.now()); left > 0 {
 		limit = min(limit, left)
-	} else if t.d.Deliveries > 1 {
+	} else if unknown := t.d.Deliveries - 1 - t.m.Tries; unknown > unknownTries || unknown == 0 && t.m.Tries > 0 {
 		return t.fail(ctx, CodeStartFailed, refused, t.m.Problem)
 	}
 	body, err := t.d.Open(ctx)
@@ -68,7 +72,7 @@ func (t *turn) start(ctx context.Context) error {
 	defer body.Close()
 	err = t.p.post(ctx, body, limit)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return t.d.Release(context.WithoutCancel(ctx), nil) // it counts, since it may have got through
 	}
 	if err == nil {
 		now := t.now()
@@ -76,7 +80,7 @@ func (t *turn) start(ctx context.Context) error {
 		t.m.Next = t.nextCheck(now)
 		return t.rest(ctx, nil)
 	}
-	t.m.Problem = clip("webhook: " + err.Error())
+	t.m.Tries, t.m.Problem = t.d.Deliveries, clip("webhook: "+err.Error())
 	left := until.Sub(t.now())
 	if left <= 0 || !worthRetrying(err) {
 		return t.fail(ctx, CodeStartFailed, refused, t.m.Problem)
