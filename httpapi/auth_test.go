@@ -61,7 +61,8 @@ var endpoints = []struct{ method, path string }{
 	{"POST", "/v1/queues/q/jobs"}, {"GET", "/v1/queues/q/poll"}, {"POST", "/v1/queues/q/poll"}, {"GET", "/v1/jobs/x"}, {"GET", "/v1/jobs/x/payload"}, {"GET", "/v1/jobs/x/result"},
 	{"POST", "/v1/jobs/x/ack"}, {"POST", "/v1/jobs/x/complete"}, {"POST", "/v1/jobs/x/fail"}, {"POST", "/v1/jobs/x/release"}, {"POST", "/v1/jobs/x/extend"}, {"POST", "/v1/jobs/x/progress"},
 	{"POST", "/v1/jobs/x/cancel"}, {"POST", "/v1/jobs/x/redrive"}, {"POST", "/v1/acks"}, {"GET", "/v1/queues"}, {"GET", "/v1/queues/q"}, {"PUT", "/v1/queues/q"},
-	{"DELETE", "/v1/queues/q"}, {"GET", "/v1/queues/q/jobs"}, {"POST", "/v1/queues/q/close"}, {"POST", "/v1/queues/q/purge"}, {"GET", "/v1/openapi.json"},
+	{"DELETE", "/v1/queues/q"}, {"GET", "/v1/queues/q/jobs"}, {"POST", "/v1/queues/q/close"}, {"POST", "/v1/queues/q/purge"}, {"POST", "/v1/uploads"},
+	{"GET", "/v1/openapi.json"},
 }
 
 func TestEveryRouteDemandsCredentials(t *testing.T) {
@@ -188,6 +189,7 @@ func TestAuthorizeMayRefuseEachAction(t *testing.T) {
 			"GET /v1/jobs/x": httpapi.ActionRead, "GET /v1/jobs/x/payload": httpapi.ActionRead, "GET /v1/jobs/x/result": httpapi.ActionRead,
 			"POST /v1/jobs/x/cancel": httpapi.ActionCancel, "POST /v1/jobs/x/redrive": httpapi.ActionManage,
 			"GET /v1/queues": httpapi.ActionInspect, "GET /v1/queues/q": httpapi.ActionInspect, "GET /v1/queues/q/jobs": httpapi.ActionInspect,
+			"POST /v1/uploads": httpapi.ActionSubmit,
 			"PUT /v1/queues/q": httpapi.ActionManage, "DELETE /v1/queues/q": httpapi.ActionManage, "POST /v1/queues/q/close": httpapi.ActionManage, "POST /v1/queues/q/purge": httpapi.ActionManage,
 		}
 		for _, e := range endpoints {
@@ -200,8 +202,15 @@ func TestAuthorizeMayRefuseEachAction(t *testing.T) {
 			}
 			path := strings.Replace(e.path, "/x", "/"+id, 1)
 			w.do(e.method, path, "", "Lease-Token: "+d.Token.String()).wantProblem(403, "forbidden")
-			if wantQueue := "q"; asked != want || of != wantQueue && e.path != "/v1/queues" {
-				t.Errorf("%s %s: asked for %s of %q, want %s of q", e.method, e.path, asked, of, want)
+			wantQueue := "q"
+			switch e.path {
+			case "/v1/uploads":
+				wantQueue = "uploads"
+			case "/v1/queues":
+				wantQueue = ""
+			}
+			if asked != want || of != wantQueue {
+				t.Errorf("%s %s: asked for %s of %q, want %s of %q", e.method, e.path, asked, of, want, wantQueue)
 			}
 			w.do(e.method, path, "", "X-Teapot: 1").want(418)
 		}
@@ -209,4 +218,57 @@ func TestAuthorizeMayRefuseEachAction(t *testing.T) {
 			t.Errorf("got %+v, %v; want the job as it was", j, err)
 		}
 	})
+}
+
+func TestHeadersWithSecretsGiveTheAccount(t *testing.T) {
+	both := http.Header{"x-api-key": {"key"}, "X-Tenant": {"17"}} // not in canonical form
+	for _, c := range []struct {
+		what      string
+		want, got http.Header
+		ok        bool
+		challenge string
+	}{
+		{"all are there", both, http.Header{"X-Api-Key": {"key"}, "X-Tenant": {"17"}, "X-More": {"1"}}, true, ""},
+		{"one is missing", both, http.Header{"X-Api-Key": {"key"}}, false, "Header"},
+		{"none is there", both, nil, false, "Header"},
+		{"one is another", both, http.Header{"X-Api-Key": {"key"}, "X-Tenant": {"18"}}, false, "Header"},
+		{"one is longer", both, http.Header{"X-Api-Key": {"keys"}, "X-Tenant": {"17"}}, false, "Header"},
+		{"one is there twice", both, http.Header{"X-Api-Key": {"key", "key"}, "X-Tenant": {"17"}}, false, "Header"},
+		{"the values are swapped", both, http.Header{"X-Api-Key": {"17"}, "X-Tenant": {"key"}}, false, "Header"},
+		{"two values are wanted", http.Header{"X-Key": {"a", "b"}}, http.Header{"X-Key": {"a", "b"}}, true, ""},
+		{"two values are wanted, in one", http.Header{"X-Key": {"a", "b"}}, http.Header{"X-Key": {"ab"}}, false, "Header"},
+		{"two values are wanted, in another order", http.Header{"X-Key": {"a", "b"}}, http.Header{"X-Key": {"b", "a"}}, false, "Header"},
+		{"a bearer token", http.Header{"Authorization": {"Bearer secret"}}, http.Header{"Authorization": {"Bearer secret"}}, true, ""},
+		{"another bearer token", http.Header{"Authorization": {"Bearer secret"}}, http.Header{"Authorization": {"Bearer other"}}, false, "Bearer"},
+		{"another login", http.Header{"Authorization": {"Basic c2VjcmV0"}}, nil, false, `Basic realm="api", charset="UTF-8"`},
+		{"a secret without a scheme", http.Header{"Authorization": {"secret"}}, nil, false, "Header"},
+		{"a secret in place of a scheme", http.Header{"Authorization": {"secret 1"}}, nil, false, "Header"},
+		{"nothing is wanted", nil, nil, false, "Header"},
+		{"no value is wanted", http.Header{"X-Key": nil}, nil, false, "Header"},
+		{"an empty value is wanted", http.Header{"X-Key": {""}}, http.Header{"X-Key": {""}}, false, "Header"},
+		{"a header is wanted twice", http.Header{"X-Key": {"a"}, "x-key": {"b"}}, http.Header{"X-Key": {"a"}}, false, "Header"},
+	} {
+		a := httpapi.HeaderAuth("alice", c.want)
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header = c.got
+		if r.Header == nil {
+			r.Header = http.Header{}
+		}
+		account, err := a(r)
+		var p *httpapi.Problem
+		switch {
+		case c.ok && (err != nil || account != "alice"):
+			t.Errorf("%s: got %q, %v; want alice", c.what, account, err)
+		case !c.ok && (!errors.As(err, &p) || p.Status != 401 || p.Header.Get("WWW-Authenticate") != c.challenge || account != ""):
+			t.Errorf("%s: got %q, %v; want 401 with %s", c.what, account, err, c.challenge)
+		}
+	}
+	want := http.Header{"X-Key": {"a"}}
+	a := httpapi.HeaderAuth("alice", want)
+	want.Set("X-Key", "b")
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-Key", "b")
+	if account, err := a(r); err == nil {
+		t.Errorf("after the caller changed its map: got %q, want 401", account)
+	}
 }

@@ -295,6 +295,26 @@ func ExampleHandler_SubmitFunc() {
 	// 422 ""
 }
 
+// One queue of the house for the jobs of all accounts, so that one pool of workers serves them.
+func ExampleHandler_SubmitFunc_house() {
+	broker := exampleBroker(nil)
+	h := must(httpapi.New(broker, &httpapi.Options{Authenticate: httpapi.BearerTokens(map[string]string{"key": "alice"})}))
+	mux := http.NewServeMux()
+	mux.Handle("POST /generate", h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
+		return broker.Queue("images"), jobqueue.NewJob{Body: http.MaxBytesReader(nil, r.Body, 1<<20)}, nil
+	}))
+	mux.Handle("/", h)
+	answer := call(mux, "POST", "/generate", "a cat", "Authorization: Bearer key")
+	fmt.Println(answer.Code)
+	d := must(broker.Queue("images").Receive(context.Background(), nil))
+	fmt.Println(d.Account)
+	fmt.Println(call(mux, "GET", answer.Header().Get("Location"), "", "Authorization: Bearer key").Code)
+	// Output:
+	// 202
+	// alice
+	// 200
+}
+
 // An endpoint of the server's own, with this package's credentials and errors.
 func ExampleHandler_Func() {
 	h := must(httpapi.New(exampleBroker(nil), &httpapi.Options{

@@ -22,6 +22,9 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/v1/jobs/ID/complete", `{"result":1e999,"lease_token":"ffffffffffffffffffffffffffffffff"}`, "application/json", "Lease-Token", "")
 	f.Add("PUT", "/v1/queues/q", `{"lease_seconds":1e18,"retention_seconds":-1e300,"tags":{"a":null}}`, "application/json", "Content-Type", "x")
 	f.Add("POST", "/v1/acks", `{"acks":[{"id":"","lease_token":null},null]}`, "", "Transfer-Encoding", "chunked")
+	f.Add("PUT", "/v1/uploads/ID/file?upload=ID&expires=99999999999&signature=00", "x", "a/b", "Content-Length", "1")
+	f.Add("POST", "/v1/uploads", `{"filename":"../\u0000\ud800/..","size":-1e3,"expires_seconds":1e-9,"content_type":"\n"}`, "application/json", "Content-Length", "1")
+	f.Add("POST", "/v1/jobs/ID/complete", `{"object_key":"ID/../x","lease_token":"00000000000000000000000000000001"}`, "application/json", "Content-Type", "x")
 	f.Fuzz(func(t *testing.T, method, target, body, kind, name, value string) {
 		b := newBroker(t) // what one request does must not change what the next one finds
 		h, err := httpapi.New(b, &httpapi.Options{Authenticate: tokens})

@@ -72,6 +72,12 @@ func TestTheHandlerIsMountedUnderAnyPrefix(t *testing.T) {
 		} else if w := serve(m, "GET", location, ""); w.Code != 200 {
 			t.Errorf("%s: GET of Location: got %d %s", c.what, w.Code, w.Body)
 		}
+		w = serve(m, "POST", c.path+"/v1/uploads", `{"filename":"ä b?.txt"}`)
+		if put := (&answer{t, w.Code, w.Header(), w.Body.String()}).text("put_url"); !strings.HasPrefix(put, c.path+"/v1/uploads/") {
+			t.Errorf("%s: got put_url %q", c.what, put)
+		} else if w := serve(m, "PUT", put, "x"); w.Code != 204 {
+			t.Errorf("%s: PUT to put_url: got %d %s", c.what, w.Code, w.Body)
+		}
 		if info, err := b.Queue("a/b").Info(t.Context()); err != nil || info.Next != 1 {
 			t.Errorf("%s: got %+v, %v; want a job in a/b", c.what, info, err)
 		}

@@ -91,6 +91,9 @@ func problemOf(err error) *Problem {
 		out := *p
 		return &out
 	}
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) { // of a body that a user's function reads
+		return bodyTooLarge(large.Limit)
+	}
 	for i := range problems {
 		if !errors.Is(err, problems[i].err) {
 			continue

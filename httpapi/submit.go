@@ -43,7 +43,7 @@ func (h *Handler) Submit(w http.ResponseWriter, r *http.Request) {
 
 // SubmitFunc returns a handler that enqueues what read makes of a request, and answers as Submit does: for bodies in a form of the user's
 // own. read gets the broker narrowed to the caller, and says which queue the job goes to: one of that broker's, or one of the house's, whose workers
-// serve all accounts. The job belongs to the caller, whatever queue it is in. An Idempotency-Key is taken where the job has no Key.
+// serve all accounts. The job belongs to the caller, whatever queue it is in, unless it has an Account. An Idempotency-Key is taken where it has no Key.
 func (h *Handler) SubmitFunc(read func(r *http.Request, b *jobqueue.Broker) (q *jobqueue.Queue, j jobqueue.NewJob, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.handle(w, r, func(c *call) error {

@@ -253,3 +253,57 @@ func TestSubmitFuncReadsAnotherForm(t *testing.T) {
 		}
 	})
 }
+
+func TestSubmitFuncPutsJobsOfAccountsIntoAQueueOfTheHouse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &setup{options: httpapi.Options{Authenticate: tokens, House: true, Authorize: func(_ *http.Request, _ string, _ httpapi.Action, queue string) error {
+			if queue == "pool" {
+				return nil
+			}
+			return context.Canceled
+		}}})
+		account := ""
+		mux := http.NewServeMux()
+		mux.Handle("POST /generate", w.h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
+			return w.broker.Queue("pool"), jobqueue.NewJob{Account: account}, nil
+		}))
+		mux.Handle("/", w.h)
+		submit := func(token, key string) *answer {
+			r := httptest.NewRequest("POST", "/generate", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Idempotency-Key", key)
+			rec := httptest.NewRecorder()
+			mux.ServeHTTP(rec, r)
+			return &answer{t, rec.Code, rec.Header(), rec.Body.String()}
+		}
+		a := submit("alice-token", "1").want(202)
+		if a.text("account") != "alice" || a.text("queue") != "pool" {
+			t.Errorf("got %s, want alice's in the pool", a.body)
+		}
+		w.do("GET", a.header.Get("Location"), "").want(200)
+		w.do("GET", a.header.Get("Location"), "", "Authorization: Bearer bob-token").wantProblem(404, "not_found")
+		if b := submit("bob-token", "1").want(202); b.text("id") == a.text("id") || b.header.Get("Idempotent-Replayed") != "" { // a key is an account's own
+			t.Errorf("got %s, want bob's own", b.body)
+		}
+		submit("alice-token", "1").want(202).wantHeader("Idempotent-Replayed", "true")
+		if c := submit("house-token", "1").want(202); c.text("account") != "" {
+			t.Errorf("got %s, want the house's", c.body)
+		}
+		account = "carol" // whom the server chooses
+		if d := submit("alice-token", "2").want(202); d.text("account") != "carol" {
+			t.Errorf("got %s, want carol's", d.body)
+		}
+		if info, err := w.broker.Queue("pool").Info(t.Context()); err != nil || info.Next != 4 {
+			t.Errorf("got %+v, %v; want four jobs", info, err)
+		}
+	})
+}
+
+func TestABodyThatIsTooLargeForAReaderOfTheUsersIsSaidSo(t *testing.T) {
+	h, _ := newHandler(t, httpapi.Options{})
+	submit := h.SubmitFunc(func(r *http.Request, b *jobqueue.Broker) (*jobqueue.Queue, jobqueue.NewJob, error) {
+		return b.Queue("q"), jobqueue.NewJob{Body: http.MaxBytesReader(nil, r.Body, 3)}, nil
+	})
+	w := serve(submit, "POST", "/", "four")
+	(&answer{t, w.Code, w.Header(), w.Body.String()}).wantProblem(413, "too_large")
+}

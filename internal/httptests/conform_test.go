@@ -240,6 +240,28 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		j.do("POST", "/v1/queues/quick/jobs", `{}`, "Prefer: wait=5", "Idempotency-Key: once")
 		j.do("POST", "/v1/queues/quick/jobs", `{}`, "Prefer: wait=5", "Idempotency-Key: once")
 
+		// Uploads.
+		prepare := func(body string) (key, url string) {
+			w := j.do("POST", "/v1/uploads", body)
+			return member(t, w, "object_key"), member(t, w, "put_url")
+		}
+		key, url := prepare(`{"filename":"../a b.txt","content_type":"text/plain","size":3,"expires_seconds":60}`)
+		unused, late := prepare(`{}`)
+		j.do("PUT", url, "four", "Content-Type: text/plain")
+		j.do("PUT", url, "two", "Content-Type: image/png")
+		j.do("PUT", url+"x", "two", "Content-Type: text/plain")
+		j.do("PUT", url, "two", "Content-Type: text/plain")
+		j.do("PUT", url, "two", "Content-Type: text/plain")
+		j.do("POST", "/v1/uploads", `{"size":-1}`)
+		j.do("POST", "/v1/uploads", `{"size":1001}`)
+		enqueue()
+		path, token = poll()
+		j.do("POST", path+"/complete", `{"object_key":"`+unused+`"}`, token)
+		j.do("POST", path+"/complete", `{"object_key":"`+key+`"}`, token)
+		j.do("GET", path+"/result", "")
+		time.Sleep(2 * time.Hour)
+		j.do("PUT", late, "x")
+
 		// Queues.
 		j.do("GET", "/v1/queues?limit=1", "")
 		j.do("GET", "/v1/queues?after=a&limit=1000", "")
@@ -266,7 +288,7 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		for at, operation := range operations(doc) {
 			method, template, _ := strings.Cut(at, " ")
 			for _, id := range []string{"unknown", strings.TrimPrefix(ended, "/v1/jobs/")} {
-				path := strings.NewReplacer("{queue}", "unknown-"+operation, "{id}", id).Replace(template)
+				path := strings.NewReplacer("{queue}", "unknown-"+operation, "{id}", id, "{filename}", "f").Replace(template)
 				if operation != "poll" && operation != "pollPost" {
 					j.do(method, path, "", token)
 				}
