@@ -248,3 +248,44 @@ func ExampleClient_Configure() {
 	// mail 1m0s 5 1
 	// purged 1
 }
+
+// A result is sent ahead, here by the worker itself, and the job completed with its object key.
+func ExampleClient_PutUpload() {
+	url, stop := startServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.New(url, &client.Options{Token: "secret"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	job, err := c.Submit(ctx, "films", client.NewJob{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	deliveries, err := c.Poll(ctx, "films", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	upload, err := c.PrepareUpload(ctx, client.NewUpload{Filename: "cat.mp4", ContentType: "video/mp4", Size: 6})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(c.PutUpload(ctx, upload, strings.NewReader("frames")))
+	fmt.Println(deliveries[0].CompleteWith(ctx, client.NewResult{ObjectKey: upload.ObjectKey}))
+	result, err := c.Result(ctx, job.ID, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer result.Close()
+	text, err := io.ReadAll(result)
+	fmt.Printf("%s: %s %v\n", result.ContentType, text, err)
+	// Output:
+	// <nil>
+	// <nil>
+	// video/mp4: frames <nil>
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pollackq/pollack/httpapi"
 	"github.com/pollackq/pollack/httpapi/client"
@@ -45,6 +46,7 @@ func serveHTTP(t *testing.T, h http.Handler) *http.Client {
 		hc.CloseIdleConnections()
 		srv.Close()
 		<-done
+		time.Sleep(time.Second) // of the bubble: net/http lets connections linger that it closes after an early answer
 	})
 	return hc
 }
@@ -52,12 +54,19 @@ func serveHTTP(t *testing.T, h http.Handler) *http.Client {
 // house is a queue server over memory with everything that httpapi has, for the account "demo" whose token is "secret".
 func house(t *testing.T, o *jobqueue.Options) (*jobqueue.Broker, *client.Client) {
 	t.Helper()
-	store := memstore.New(nil)
-	broker, err := jobqueue.New(store, o)
+	broker := brokerOf(t, o)
+	h, err := httpapi.New(broker, &httpapi.Options{Authenticate: httpapi.BearerTokens(map[string]string{"secret": "demo"})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := httpapi.New(broker, &httpapi.Options{Authenticate: httpapi.BearerTokens(map[string]string{"secret": "demo"})})
+	return broker.In("demo"), serve(t, h, &client.Options{Token: "secret"})
+}
+
+// brokerOf returns a broker over memory.
+func brokerOf(t *testing.T, o *jobqueue.Options) *jobqueue.Broker {
+	t.Helper()
+	store := memstore.New(nil)
+	broker, err := jobqueue.New(store, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +78,7 @@ func house(t *testing.T, o *jobqueue.Options) (*jobqueue.Broker, *client.Client)
 			t.Error(err)
 		}
 	})
-	return broker.In("demo"), serve(t, h, &client.Options{Token: "secret"})
+	return broker
 }
 
 // A script answers requests one after the other; the last answer is given for ever.

@@ -55,7 +55,7 @@ func (c *Client) PrepareUpload(ctx context.Context, n NewUpload) (*Upload, error
 	return u, nil
 }
 
-// PutUpload sends the content of an upload, from where body stands to its end; as NewJob.Body. The server takes it once: ErrWrongState says that another
+// PutUpload sends the content of an upload: what body has from where it stands to its end, as NewJob.Body, or nothing if it is nil. The server takes it once: ErrWrongState says that another
 // call has written the upload, ErrInvalid and ErrTooLarge that body is not as prepared, ErrExpired that the time is over. Neither Options.Token nor
 // Options.Header are sent with it.
 func (c *Client) PutUpload(ctx context.Context, u *Upload, body io.Reader) error {
@@ -67,8 +67,10 @@ func (c *Client) PutUpload(ctx context.Context, u *Upload, body io.Reader) error
 	if u.ContentType != "" {
 		l.header.Set("Content-Type", u.ContentType)
 	}
-	if l.body, err = uploadReader(body); err != nil {
-		return fmt.Errorf("client: body: %w", err)
+	if l.body = uploadBytes(nil); body != nil {
+		if l.body, err = uploadReader(body); err != nil {
+			return fmt.Errorf("client: body: %w", err)
+		}
 	}
 	maybe := false // an attempt before may have written it
 	return c.repeat(ctx, l, func() error {

@@ -80,6 +80,10 @@ func TestTheHandlerIsMountedOnChi(t *testing.T) {
 		if w := serve(r, "GET", c.prefix+"/v1/queues/a%2Fb", ""); w.Code != 200 {
 			t.Errorf("%s: got %d %s, want the queue a/b", c.what, w.Code, w.Body)
 		}
+		put := member(t, serve(r, "POST", c.prefix+"/v1/uploads", `{"filename":"ä b?%.txt"}`), "put_url")
+		if w := serve(r, "PUT", put, "content"); w.Code != 204 {
+			t.Errorf("%s: PUT to %q: got %d %s, want 204", c.what, put, w.Code, w.Body)
+		}
 		if w := serve(r, "GET", c.prefix+"/v1/none", ""); w.Code != 404 || w.Header().Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: an unknown path: got %d %v, want a problem", c.what, w.Code, w.Header())
 		}
