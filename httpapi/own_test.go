@@ -70,3 +70,44 @@ func TestARouteOfTheUsersOwnMayBeTheRoot(t *testing.T) {
 	}()
 	h.Routes(map[string]http.HandlerFunc{"/": nil})
 }
+
+func TestBodiesAndAnswersOfTheUsersOwn(t *testing.T) {
+	h, _ := newHandler(t, httpapi.Options{})
+	routes := h.Routes(map[string]http.HandlerFunc{
+		"POST /count": h.Func(func(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker) error {
+			p, err := io.ReadAll(h.Body(w, r, 10))
+			if err != nil {
+				return err
+			}
+			return h.WriteJSON(w, r, http.StatusCreated, map[string]int{"bytes": len(p)})
+		}),
+		"POST /never": h.Func(func(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker) error {
+			return h.WriteJSON(w, r, http.StatusOK, func() {})
+		}),
+	})
+	for _, c := range []struct {
+		path, body string
+		status     int
+		answer     string
+	}{
+		{"/count", "0123456789", 201, `{"bytes":10}`},
+		{"/count", "0123456789x", 413, "too_large"},
+		{"/never", "", 500, "internal"},
+	} {
+		w := serve(routes, "POST", c.path, c.body)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.answer) {
+			t.Errorf("%s %q: got %d %s, want %d with %s", c.path, c.body, w.Code, w.Body, c.status, c.answer)
+		}
+	}
+	r := httptest.NewRequest("POST", "/count", &cut{})
+	w := httptest.NewRecorder()
+	routes.ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest {
+		t.Errorf("a body that was cut off: got %d %s, want 400", w.Code, w.Body)
+	}
+}
+
+// cut is a body that ends before its end.
+type cut struct{}
+
+func (*cut) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,8 +51,34 @@ func (h *Handler) Routes(routes map[string]http.HandlerFunc) http.Handler {
 }
 
 // ReadJSON reads the body of a request, a JSON object of at most Options.MaxBody bytes, into v, for endpoints of the user's own. Unknown fields are
-// ignored, and an empty body is an empty object. An error is a *Problem, 400 or 413.
+// ignored, and an empty body is an empty object. An error is a *Problem, such as 400 or 413.
 func (h *Handler) ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
-	return c.decode(v)
+	return h.ownCall(w, r).decode(v)
+}
+
+// Body returns the body of a request, for endpoints of the user's own, bounded to limit bytes and in time by Options.Patience. The error of a Read is
+// io.EOF or a *Problem: 413 if there is more, 408 if it took too long, 400 if it was cut off.
+func (h *Handler) Body(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
+	return &ownBody{h.ownCall(w, r).body(limit)}
+}
+
+type ownBody struct{ b *body }
+
+func (o *ownBody) Read(p []byte) (int, error) {
+	n, err := o.b.Read(p)
+	if err != nil && err != io.EOF {
+		err = o.b.problem()
+	}
+	return n, err
+}
+
+// WriteJSON answers v as JSON, for endpoints of the user's own. The client has Options.Patience to take it. An error means that v cannot be encoded,
+// and that nothing has been written.
+func (h *Handler) WriteJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
+	return h.ownCall(w, r).answer(status, v)
+}
+
+// ownCall is a request to an endpoint of the user's own.
+func (h *Handler) ownCall(w http.ResponseWriter, r *http.Request) *call {
+	return &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
 }
