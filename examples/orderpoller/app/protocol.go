@@ -172,7 +172,7 @@ func copySlowly(w http.ResponseWriter, r io.Reader) {
 // which is left out. Where nobody is to be told the events are done with.
 func (a *App) notify(ctx context.Context) error {
 	return callback.Send(ctx, a.broker.Queue(eventQueue), &callback.Options{
-		Message: a.message, Client: a.config.Client, Lease: workerLease, Logger: a.config.Logger,
+		Message: a.message, Client: a.config.Client, PerHost: -1, Lease: workerLease, Logger: a.config.Logger, // there is one host
 	})
 }
 
