@@ -30,8 +30,8 @@ type Options struct {
 	Authorize func(r *http.Request, account string, a Action, queue string) error
 
 	// Prefix is the path under which the Handler is mounted: "/some/path", without a slash at its end. BaseURL is what stands before it:
-	// "https://example.com". They are used for what the Handler says of itself (Location, the OpenAPI document); without BaseURL it says paths. The
-	// routes are found with the Prefix in the request's path as well as without it, as http.StripPrefix leaves it.
+	// "https://example.com". They are used for what the Handler says of itself (Location, put_url, the OpenAPI document); without BaseURL it says
+	// paths. The routes are found with the Prefix in the request's path as well as without it, as http.StripPrefix leaves it.
 	Prefix, BaseURL string
 
 	// ShapeJob, if set, returns what is encoded as JSON where a job is answered, in place of the job's own form; lease fields and payload are added

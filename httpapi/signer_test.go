@@ -65,6 +65,7 @@ func TestASignatureIsGoodForWhatItWasMadeForUntilItsTime(t *testing.T) {
 			{"a later time", "GET /files/17", with("expires", "946688401"), "bad_signature"},
 			{"the same time in other words", "GET /files/17", with("expires", "0946688400"), "bad_signature"},
 			{"a part moved from one to the other", "0\nGET /files/17", with("expires", "94668840"), "bad_signature"},
+			{"such a part without a break", "0GET /files/17", with("expires", "94668840"), "bad_signature"},
 			{"no time", "GET /files/17", with("expires"), "bad_signature"},
 			{"an empty time", "GET /files/17", with("expires", ""), "bad_signature"},
 			{"two times", "GET /files/17", with("expires", expires, expires), "bad_signature"},
