@@ -251,8 +251,12 @@ func TestAnswersAfterTheCutOffAreIgnored(t *testing.T) {
 				w := newWorld(t, &statuspoll.PollerOptions{FirstCheck: c.first})
 				w.status = c.do
 				w.order("under_2_min")
+				w.sleepUntil(time.Minute)
+				if s := w.state(); s.NextCheck.IsZero() != (c.checks == nil) {
+					t.Errorf("got the next check at %v", s.NextCheck)
+				}
 				s := w.end()
-				if s.State != statuspoll.OrderTimedOut || s.Job.Finished.Sub(w.began) != 10*time.Minute {
+				if s.Checks != 0 || s.State != statuspoll.OrderTimedOut || s.Job.Finished.Sub(w.began) != 10*time.Minute {
 					t.Errorf("got %+v after %v, want it timed out after 10 minutes", s, s.Job.Finished.Sub(w.began))
 				}
 				w.wantTimes("checks", w.checks(), c.checks...)

@@ -51,10 +51,7 @@ func ReadEvent(ctx context.Context, b *jobqueue.Broker, d *jobqueue.Delivery) (*
 	if !j.State.Ended() {
 		return nil, errNoEvent
 	}
-	s, err := statusOf(j)
-	if err != nil {
-		return nil, err
-	}
+	s := statusOf(j)
 	e := &Event{
 		Type: eventTypes[s.State], Timestamp: j.Finished, OrderID: s.ID,
 		Code: s.Code, ErrorMessage: s.ErrorMessage, Problem: s.Problem, Job: j,

@@ -97,7 +97,7 @@ func ExampleEndpoint() {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
 		r.Header.Set("X-Api-Key", "s3cret")
 		mux.ServeHTTP(w, r)
-		fmt.Println(w.Code, w.Body)
+		fmt.Println(strings.TrimSpace(fmt.Sprint(w.Code, " ", w.Body)))
 	}
 	call("POST", "/orders", `{"order_id": "o-17", "inputs": {"name": "Ada"}}`)
 	call("GET", "/orders/o-17/status", "")
@@ -182,6 +182,6 @@ func ExamplePoller_Order() {
 	broker.Cancel(ctx, job.ID)
 	fmt.Println(string(must(json.Marshal(must(poller.Order(ctx, "o-17"))))))
 	// Output:
-	// {"order_id":"o-17","status":"processing"}
-	// {"order_id":"o-17","status":"failed","code":"canceled","error_message":"The order was canceled."}
+	// {"order_id":"o-17","status":"processing","checks":0}
+	// {"order_id":"o-17","status":"failed","code":"canceled","error_message":"The order was canceled.","checks":0}
 }

@@ -126,7 +126,7 @@ func (w *world) start(store storage.Store) {
 	w.t.Helper()
 	p := &process{ran: make(chan error, 1)}
 	var err error
-	if p.broker, err = jobqueue.New(store, &jobqueue.Options{MaxResult: 64 << 20}); err != nil {
+	if p.broker, err = jobqueue.New(store, &jobqueue.Options{MaxResult: 64 << 20, MaxDeliveries: 3}); err != nil {
 		w.t.Fatal(err)
 	}
 	if p.poller, err = statuspoll.NewPoller(p.broker, &w.opts); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
@@ -23,6 +22,7 @@ const (
 	CodeStartFailed = "start_failed" // the webhook did not take the order
 	CodeOrderFailed = "order_failed" // the status endpoint said so
 	CodeTimedOut    = "timed_out"    // there was no final answer before the cut-off
+	CodeUnreadable  = "unreadable"   // somebody else wrote into the progress of its job, so that nothing is known of it any more
 	CodeCanceled    = "canceled"     // not a Failure's: the job was canceled
 )
 
@@ -37,10 +37,9 @@ type OrderStatus struct {
 	ErrorMessage string `json:"error_message,omitempty"` // of the same, for people
 	Problem      string `json:"problem,omitempty"`       // what was wrong with the latest answer, for the operator
 
-	// While it is processing:
-	Checks    int       `json:"checks,omitempty"`       // that have been made
-	Started   time.Time `json:"started_at,omitzero"`    // t = 0; zero until the webhook has taken it
-	NextCheck time.Time `json:"next_check_at,omitzero"` // zero if there is none before the cut-off
+	Checks    int       `json:"checks"`                 // that have been made
+	Started   time.Time `json:"started_at,omitzero"`    // t = 0; zero if the webhook has not taken it
+	NextCheck time.Time `json:"next_check_at,omitzero"` // zero if there is none before the cut-off, or it has ended
 	CutOff    time.Time `json:"cut_off_at,omitzero"`
 
 	Job *jobqueue.Job `json:"-"`
@@ -52,7 +51,7 @@ func (p *Poller) Order(ctx context.Context, id string) (*OrderStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return statusOf(j)
+	return statusOf(j), nil
 }
 
 // jobOf returns the job of an order. An id that no order can have is one that there is not.
@@ -64,48 +63,33 @@ func jobOf(ctx context.Context, b *jobqueue.Broker, queue jobqueue.QueueName, id
 	return j, err
 }
 
-func statusOf(j *jobqueue.Job) (*OrderStatus, error) {
-	s := &OrderStatus{ID: j.Key, State: OrderProcessing, Progress: j.Progress, Result: j.Result, Job: j}
+func statusOf(j *jobqueue.Job) *OrderStatus {
+	m, _ := readMemory(j)
+	s := &OrderStatus{
+		ID: j.Key, State: OrderProcessing, Progress: j.Progress, Result: j.Result, Job: j,
+		Problem: m.Problem, Checks: m.Checks, Started: m.Started, CutOff: m.CutOff,
+	}
 	switch j.State {
 	case jobqueue.Succeeded:
-		s.State, s.Progress = OrderCompleted, nil
+		s.State, s.Progress, s.Problem = OrderCompleted, nil, ""
 	case jobqueue.Canceled:
 		s.State, s.Code, s.ErrorMessage = OrderFailed, CodeCanceled, "The order was canceled."
 	case jobqueue.Failed:
-		s.State, s.Code = OrderFailed, j.Failure.Code
+		s.State, s.Code, s.ErrorMessage = OrderFailed, j.Failure.Code, j.Failure.Message
 		if s.Code == CodeTimedOut {
 			s.State = OrderTimedOut
 		}
-		s.ErrorMessage, s.Problem = splitFailure(j.Failure.Message)
 	default:
-		m, err := readMemory(j)
-		if err != nil {
-			return nil, err
-		}
-		s.Checks, s.Started, s.NextCheck, s.CutOff, s.Problem = m.Checks, m.Started, m.Next, m.CutOff, m.Problem
+		s.NextCheck = m.Next
 	}
-	return s, nil
+	if s.State == OrderCompleted || s.Code == CodeOrderFailed {
+		s.Checks++ // the last one, of which nothing had to be remembered
+	}
+	return s
 }
 
-// problemMark stands between the message and the problem in the text of a failure.
-const problemMark = "\n\nProblem: "
-
-// joinFailure makes one text of a message for people and a problem, "" for none.
-func joinFailure(message, problem string) string {
-	if problem == "" && !strings.Contains(message, problemMark) {
-		return message
-	}
-	return message + problemMark + problem
-}
-
-func splitFailure(text string) (message, problem string) {
-	if i := strings.LastIndex(text, problemMark); i >= 0 {
-		return text[:i], text[i+len(problemMark):]
-	}
-	return text, ""
-}
-
-// A memory is what has to be known of an order from one request to the next. It is the progress message of its job, as JSON.
+// A memory is what has to be known of an order from one request to the next. It is the progress message of its job, as JSON, and stays when the job has
+// ended.
 type memory struct {
 	Started time.Time `json:"started,omitzero"` // t = 0; zero until the webhook has taken the order
 	CutOff  time.Time `json:"cut_off,omitzero"`

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pollackq/pollack/httpapi/statuspoll"
+	"github.com/pollackq/pollack/jobqueue"
 	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/boltstore"
 	"github.com/pollackq/pollack/storage/memstore"
@@ -74,31 +76,48 @@ func (m *mortal) die() bool {
 	return first
 }
 
-// The order of the tests below: it takes one second to be taken and two for a check, and is done in the 35th minute.
-func newRestartWorld(t *testing.T, store storage.Store) *world {
+// The order of the tests below takes one second to be taken and two for a check, and is done in the 35th minute, with that answer.
+func newRestartWorld(t *testing.T, store storage.Store, final string) *world {
 	w := newWorldOn(t, nil, store)
 	w.webhook = func(rw http.ResponseWriter, r *http.Request, n int) { time.Sleep(time.Second) }
 	w.status = func(rw http.ResponseWriter, r *http.Request, n int) {
 		time.Sleep(2 * time.Second)
 		body := processing
 		if time.Since(w.began) > 34*time.Minute {
-			body = completed
+			body = final
 		}
 		io.WriteString(rw, body)
 	}
 	return w
 }
 
-// wantNothingLost fails the test unless the order was completed once, at the first check for which it was done; unless all checks of the schedule were made
-// for which a process was there; and unless at most one was made besides: the one that the process left open, or that makes up for those missed.
+// wantNothingLost fails the test unless the order ended once, at the first check for which it was done; unless all checks of the schedule were made for
+// which a process was there; and unless at most one was made besides: the one that the process left open, or that makes up for those missed. What was
+// written down must not be done again.
 func (w *world) wantNothingLost(down, up time.Duration) {
 	w.t.Helper()
+	known, begun := w.state(), time.Since(w.began)
+	before := len(w.posts())
 	s := w.end()
-	if s.State != statuspoll.OrderCompleted {
-		w.t.Errorf("got %+v, want it completed", s)
+	switch s.State {
+	case statuspoll.OrderCompleted:
+		w.wantEvent(statuspoll.EventCompleted)
+	case statuspoll.OrderFailed:
+		if e := w.wantEvent(statuspoll.EventFailed); e.Problem != "error_message was missing" || e.Code != statuspoll.CodeOrderFailed {
+			w.t.Errorf("got %+v, want it failed with a problem", e)
+		}
+	default:
+		w.t.Errorf("got %+v, want it ended", s)
 		return
 	}
-	w.wantEvent(statuspoll.EventCompleted)
+	if !known.Started.IsZero() && len(w.posts()) > before {
+		w.t.Errorf("got posts at %v, want none after it was known to have started", w.posts())
+	}
+	for _, c := range w.checks() {
+		if c > begun && w.began.Add(c).Before(known.NextCheck) {
+			w.t.Errorf("got checks at %v, want none from %v to %v", w.checks(), begun, known.NextCheck.Sub(w.began))
+		}
+	}
 	posts, checks, finished := w.posts(), w.checks(), s.Job.Finished.Sub(w.began)
 	if len(posts) > 2 {
 		w.t.Errorf("got posts at %v, want one, or two", posts)
@@ -134,14 +153,15 @@ func (w *world) wantNothingLost(down, up time.Duration) {
 }
 
 func TestAPollerMayDieAtEveryCallOfTheStore(t *testing.T) {
-	for name, opener := range stores {
+	for name, final := range map[string]string{"memory": completed, "a file": completed, "memory, a failed answer": `{"status":"failed"}`} {
+		opener := stores[strings.TrimSuffix(name, ", a failed answer")]
 		for kind, what := range map[storagetest.FaultKind]string{storagetest.Before: "before", storagetest.After: "after"} {
 			for _, gap := range []time.Duration{0, 7 * time.Minute, 16 * time.Minute} {
 				t.Run(fmt.Sprintf("%s, %s, for %v", name, what, gap), func(t *testing.T) {
 					t.Parallel()
 					calls := uint64(0)
 					for died := true; died && !t.Failed(); calls++ {
-						synctest.Test(t, func(t *testing.T) { died = dieAt(t, opener(t), calls+1, kind, gap) })
+						synctest.Test(t, func(t *testing.T) { died = dieAt(t, opener(t), final, calls+1, kind, gap) })
 					}
 					if calls < 20 || t.Failed() {
 						t.Errorf("it was the %dth call", calls)
@@ -154,8 +174,8 @@ func TestAPollerMayDieAtEveryCallOfTheStore(t *testing.T) {
 
 // dieAt has the process die at the n-th call and starts another after a while. It returns false if there
 // were fewer calls.
-func dieAt(t *testing.T, open func() storage.Store, n uint64, kind storagetest.FaultKind, gap time.Duration) bool {
-	w := newRestartWorld(t, open())
+func dieAt(t *testing.T, open func() storage.Store, final string, n uint64, kind storagetest.FaultKind, gap time.Duration) bool {
+	w := newRestartWorld(t, open(), final)
 	m := newMortal(w.store, n, kind)
 	w.start(m)
 	order := statuspoll.Order{ID: "o-1", ETA: "under_1_hr"}
@@ -199,7 +219,7 @@ func TestAPollerIsRestartedInEveryPhase(t *testing.T) {
 					t.Run(fmt.Sprintf("%s, killed %v, at %v, for %v", name, killed, at, gap), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
 							open := opener(t)
-							w := newRestartWorld(t, open())
+							w := newRestartWorld(t, open(), completed)
 							m := newMortal(w.store, 0, storagetest.Before)
 							w.start(m)
 							w.order("under_1_hr")
@@ -277,6 +297,9 @@ func TestALateRestart(t *testing.T) {
 					w.start(w.store)
 					s := w.end()
 					w.wantTimes("checks", w.checks(), c.checks...)
+					if s.Checks != len(c.checks) {
+						t.Errorf("got %d checks, want %d", s.Checks, len(c.checks))
+					}
 					if got := s.Job.Finished.Sub(w.began); got != minutes(c.ended)[0] || s.State != statuspoll.OrderTimedOut {
 						t.Errorf("got %+v after %v, want it timed out after %v minutes", s, got, c.ended)
 					}
@@ -291,17 +314,19 @@ func TestALateRestart(t *testing.T) {
 func TestALateRestartBeforeTheStart(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		first   bool // the webhook is tried before the poller goes down, in vain
-		webhook int  // what it answers in the end
+		first   bool          // the webhook is tried before the poller goes down, in vain
+		down    time.Duration // when it goes down
+		webhook int           // what it answers in the end
 		up      time.Duration
 		posts   []time.Duration
 		state   string
 	}{
-		{"never tried, in time", false, 200, 4 * time.Minute, minutes(4), statuspoll.OrderTimedOut},
-		{"never tried, late", false, 200, time.Hour, minutes(60), statuspoll.OrderTimedOut},
-		{"never tried, late, in vain", false, 500, time.Hour, minutes(60), statuspoll.OrderFailed},
-		{"tried, in time", true, 200, 4 * time.Minute, append(seconds(0, 1, 3), minutes(4)...), statuspoll.OrderTimedOut},
-		{"tried, late", true, 200, time.Hour, seconds(0, 1, 3), statuspoll.OrderFailed},
+		{"never tried, in time", false, 5 * time.Second, 200, 4 * time.Minute, minutes(4), statuspoll.OrderTimedOut},
+		{"never tried, late", false, 5 * time.Second, 200, time.Hour, minutes(60), statuspoll.OrderTimedOut},
+		{"never tried, late, in vain", false, 5 * time.Second, 500, time.Hour, minutes(60), statuspoll.OrderFailed},
+		{"tried, in time", true, 5 * time.Second, 200, 4 * time.Minute, append(seconds(0, 1, 3), minutes(4)...), statuspoll.OrderTimedOut},
+		{"tried once, late", true, 500 * time.Millisecond, 200, time.Hour, seconds(0), statuspoll.OrderFailed},
+		{"tried, late", true, 5 * time.Second, 200, time.Hour, seconds(0, 1, 3), statuspoll.OrderFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -318,7 +343,7 @@ func TestALateRestartBeforeTheStart(t *testing.T) {
 					synctest.Wait()
 				}
 				w.order("under_2_min")
-				w.sleepUntil(5 * time.Second)
+				w.sleepUntil(c.down)
 				w.stop()
 				w.sleepUntil(c.up)
 				w.start(w.store)
@@ -391,4 +416,27 @@ func TestATryThatWasInterruptedIsMadeAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Somebody else's message in place of what is remembered ends the order: it could be neither started again nor followed.
+func TestAnOrderThatSomebodyElseWroteInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		var id jobqueue.ID
+		w.webhook = func(rw http.ResponseWriter, r *http.Request, n int) {
+			time.Sleep(2 * time.Second)
+			w.broker.Progress(context.Background(), id, jobqueue.AnyToken, jobqueue.Progress{Message: "half done"})
+			time.Sleep(2 * time.Second)
+		}
+		id = w.order("under_2_min").ID
+		w.sleepUntil(3 * time.Second)
+		w.stop()
+		w.start(w.store)
+		if s := w.end(); s.Code != statuspoll.CodeUnreadable || s.State != statuspoll.OrderFailed {
+			t.Errorf("got %+v", s)
+		}
+		if e := w.wantEvent(statuspoll.EventFailed); e.Code != statuspoll.CodeUnreadable || len(w.posts()) != 1 {
+			t.Errorf("got %+v after posts at %v", e, w.posts())
+		}
+	})
 }

@@ -38,7 +38,7 @@ func TestChecksFollowTheScheduleUntilTheCutOff(t *testing.T) {
 				}
 				w.wantTimes("checks", w.checks(), want...)
 				w.wantTimes("posts", w.posts(), 0)
-				if got := s.Job.Finished.Sub(w.began); got != 3*time.Second+c.cutOff || s.State != statuspoll.OrderTimedOut || s.Code != statuspoll.CodeTimedOut || s.ErrorMessage == "" {
+				if got := s.Job.Finished.Sub(w.began); got != 3*time.Second+c.cutOff || s.Checks != c.checks || s.State != statuspoll.OrderTimedOut || s.Code != statuspoll.CodeTimedOut || s.ErrorMessage == "" {
 					t.Errorf("got %+v after %v, want it timed out after %v", s, got, 3*time.Second+c.cutOff)
 				}
 				w.wantEvent(statuspoll.EventTimedOut)
@@ -63,7 +63,7 @@ func TestAFinalAnswerEndsTheOrderAtOnce(t *testing.T) {
 				w.status = answers(processing, processing, c.answer, processing)
 				w.order("under_1_hr")
 				s := w.end()
-				if s.State != c.state || s.ErrorMessage != c.message || s.Job.Finished.Sub(w.began) != 35*time.Minute {
+				if s.Checks != 3 || !s.Started.Equal(w.began) || s.State != c.state || s.ErrorMessage != c.message || s.Job.Finished.Sub(w.began) != 35*time.Minute {
 					t.Errorf("got %+v after %v, want %s in the 35th minute", s, s.Job.Finished.Sub(w.began), c.state)
 				}
 				e := w.wantEvent(c.event)

@@ -28,7 +28,7 @@ func (p *Poller) handle(ctx context.Context, d *jobqueue.Delivery) error {
 	t := &turn{p: p, d: d, began: time.Now()}
 	var err error
 	if t.m, err = readMemory(d.Job); err != nil {
-		return fmt.Errorf("what is remembered of order %q: %w", d.Key, err)
+		return t.fail(ctx, CodeUnreadable, "The order cannot be followed any more.", "")
 	}
 	if t.m.Started.IsZero() {
 		return t.start(ctx)
@@ -80,11 +80,12 @@ func (t *turn) start(ctx context.Context) error {
 		t.m.Next = t.nextCheck(now)
 		return t.rest(ctx, nil)
 	}
-	t.m.Tries, t.m.Problem = t.d.Deliveries, clip("webhook: "+err.Error())
+	problem := clip("webhook: " + err.Error())
 	left := until.Sub(t.now())
 	if left <= 0 || !worthRetrying(err) {
-		return t.fail(ctx, CodeStartFailed, refused, t.m.Problem)
+		return t.fail(ctx, CodeStartFailed, refused, problem)
 	}
+	t.m.Tries, t.m.Problem = t.d.Deliveries, problem
 	return t.remember(ctx, nil, min(left, t.p.startPause(t.d.Deliveries)))
 }
 
@@ -126,11 +127,10 @@ func (t *turn) check(ctx context.Context) error {
 			return problem
 		}
 	}
-	var progress *float64
-	t.m.Problem = ""
+	said, progress := "", (*float64)(nil)
 	switch {
 	case problem != nil:
-		t.m.Problem = clip(problem.Error())
+		said = clip(problem.Error())
 	case a.Status == Completed:
 		return t.d.Complete(context.WithoutCancel(ctx), jobqueue.NewResult{ContentType: "application/json", Data: body})
 	case a.Status == Failed:
@@ -138,8 +138,7 @@ func (t *turn) check(ctx context.Context) error {
 	default:
 		progress = a.Progress
 	}
-	t.m.Checks++
-	t.m.Next = t.nextCheck(at)
+	t.m.Checks, t.m.Next, t.m.Problem = t.m.Checks+1, t.nextCheck(at), said
 	return t.rest(ctx, progress)
 }
 
@@ -177,6 +176,13 @@ func (t *turn) untilNext() time.Duration {
 // remember writes down what is known, and gives the job back for a while. Between the two the process may die: then the job is delivered early, and
 // given back again.
 func (t *turn) remember(ctx context.Context, progress *float64, pause time.Duration) error {
+	if err := t.write(ctx, progress); err != nil {
+		return err
+	}
+	return jobqueue.RetryAfter(pause, errResting)
+}
+
+func (t *turn) write(ctx context.Context, progress *float64) error {
 	text, err := json.Marshal(&t.m)
 	if err != nil {
 		return err
@@ -185,10 +191,8 @@ func (t *turn) remember(ctx context.Context, progress *float64, pause time.Durat
 	if progress != nil {
 		p.Fraction = *progress
 	}
-	if _, err := t.p.broker.Progress(context.WithoutCancel(ctx), t.d.ID, t.d.Token, p); err != nil {
-		return err
-	}
-	return jobqueue.RetryAfter(pause, errResting)
+	_, err = t.p.broker.Progress(context.WithoutCancel(ctx), t.d.ID, t.d.Token, p)
+	return err
 }
 
 func (t *turn) timeOut(ctx context.Context) error {
@@ -196,8 +200,15 @@ func (t *turn) timeOut(ctx context.Context) error {
 	return t.fail(ctx, CodeTimedOut, message, t.m.Problem)
 }
 
+// fail ends the order. The problem is written down first; where the process dies between the two, what led here is done again.
 func (t *turn) fail(ctx context.Context, code, message, problem string) error {
-	return t.d.Fail(context.WithoutCancel(ctx), code, joinFailure(message, problem))
+	if problem != t.m.Problem {
+		t.m.Problem = problem
+		if err := t.write(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return t.d.Fail(context.WithoutCancel(ctx), code, message)
 }
 
 // passing reports whether an error of a hook says nothing of the answer.
