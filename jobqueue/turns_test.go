@@ -56,8 +56,11 @@ func TestTurnsAtAdmission(t *testing.T) {
 			b.slow(time.Second)
 			var all sync.WaitGroup
 			var mu sync.Mutex
-			replays, ids := 0, map[jobqueue.ID]bool{}
-			for range 50 {
+			n, replays, ids := 50, 0, map[jobqueue.ID]bool{}
+			if strings.HasSuffix(l.Name(), "boltstore") && job().Body != nil {
+				n = 10 // they write much
+			}
+			for range n {
 				all.Go(func() {
 					j, err := l.b.Queue("q").Enqueue(l.ctx, job())
 					if err != nil {
@@ -74,7 +77,7 @@ func TestTurnsAtAdmission(t *testing.T) {
 			}
 			all.Wait()
 			equal(l, "jobs", len(ids), 1)
-			equal(l, "replays", replays, 49)
+			equal(l, "replays", replays, n-1)
 			equal(l, "asked", b.asked, 1)
 			for id := range ids {
 				b.balanced(l, id)
