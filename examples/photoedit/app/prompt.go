@@ -41,7 +41,7 @@ func parse(prompt string) ([]step, error) {
 			steps = append(steps, s)
 		case word == "rotate":
 			n := 1
-			for _, w := range rest[:min(3, len(rest))] { // rotate it to the left
+			for _, w := range rest[:min(4, len(rest))] { // rotate it to the left
 				if q, ok := quarters[w]; ok {
 					n = q
 					break
@@ -49,7 +49,7 @@ func parse(prompt string) ([]step, error) {
 			}
 			steps = append(steps, rotate(n))
 		case word == "resize":
-			s, err := resizeTo(rest[:min(3, len(rest))])
+			s, err := resizeTo(rest[:min(4, len(rest))])
 			if err != nil {
 				return nil, err
 			}

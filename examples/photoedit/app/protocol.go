@@ -207,7 +207,7 @@ func (a *App) statusOf(j *jobqueue.Job) *jobStatus {
 // resultOf returns the result of a job that succeeded, with its image at a URL. It is always the same one: its time is the job's.
 func (a *App) resultOf(j *jobqueue.Job) *result {
 	id := j.ID.String()
-	query := a.signer.Sign(signedFile(id), a.goodUntil(j))
+	query := a.signer.Sign(signedFile(id), a.goodUntil(j).Add(time.Second-1)) // it counts whole seconds; with the job the image is gone anyway
 	return &result{Images: [][]byte{}, DownloadURLs: []string{a.config.BaseURL + pathFiles + id + "?" + query.Encode()}}
 }
 
