@@ -92,7 +92,7 @@ func init() {
 			{"?filename=a&filename=b", "", gif}, {"?filename=%zz", "", gif}, {"?filename=%FF", "", gif}, {"?filename=a%0Ab", "", gif},
 			{"?filename=" + strings.Repeat("x", 300), "", gif}, {"", "nonsense", gif}, {"", "image/", gif}, {"", "image/x; charset", gif},
 			{"", "image/" + strings.Repeat("x", 300), gif}, {"", "multipart/form-data", gif}, {"", formType, gif}, {"", formType, ""}, {"", formType, formEnd},
-			{"", formType, field(`name="other"`, gif) + formEnd}, {"", formType, field(`name="file"`, gif)},
+			{"", formType, field(`name="other"`, gif) + formEnd}, {"", formType, field(`name="file"`, gif)}, {"", formType, field(`name="file"`, big)},
 			{"", formType, field(`name="file"`, gif) + field(`name="file"`, png) + formEnd}, {"", formType, field(`name="file"`, gif) + "--BOUNDARY\r\nCont"},
 		} {
 			a := w.alice.Do(t, "POST", "/v1/sessions/"+refused+"/images"+c.query, c.body, "Content-Type", c.contentType)
