@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -16,10 +17,11 @@ type hosts struct {
 	busy map[string]*host
 }
 
-// A host is one that attempts are being made at.
+// A host is one that attempts are, or were just now, being made at.
 type host struct {
 	active int
-	took   time.Duration // the latest attempt
+	began  time.Time     // the latest attempt
+	took   time.Duration // the latest attempt that ended
 	line   time.Time     // when the last who was sent away comes again
 }
 
@@ -37,20 +39,23 @@ func hostKey(name string) string { return strings.ToLower(strings.TrimSuffix(nam
 func (h *hosts) enter(name string) (wait time.Duration, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := time.Now()
 	at := h.busy[hostKey(name)]
 	if at == nil {
-		at = &host{took: 10 * minTurn}
+		maps.DeleteFunc(h.busy, func(_ string, old *host) bool { return old.active == 0 && !old.line.After(now) })
+		at = new(host)
 		h.busy[hostKey(name)] = at
 	}
 	if h.max < 0 || at.active < h.max {
 		at.active++
+		at.began = now
 		return 0, true
 	}
-	now := time.Now()
+	turn := max(at.took, now.Sub(at.began)) / time.Duration(h.max)
 	if at.line.Before(now) {
 		at.line = now
 	}
-	at.line = at.line.Add(max(at.took/time.Duration(h.max), minTurn))
+	at.line = at.line.Add(max(turn, minTurn))
 	wait = at.line.Sub(now)
 	if wait > maxTurn {
 		at.line = now.Add(maxTurn)
@@ -59,13 +64,11 @@ func (h *hosts) enter(name string) (wait time.Duration, ok bool) {
 	return wait, false
 }
 
-// leave ends an attempt. A host that nothing is at is forgotten.
+// leave ends an attempt.
 func (h *hosts) leave(name string, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at := h.busy[hostKey(name)]
+	at.active--
 	at.took = took
-	if at.active--; at.active == 0 {
-		delete(h.busy, hostKey(name))
-	}
 }

@@ -49,7 +49,7 @@ func (s Secret) key() ([]byte, error) {
 		return []byte(s), nil
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder passes over
 		return nil, errors.New("callback: what follows whsec_ in the secret is not base64")
 	}
 	if len(key) < minSecret || len(key) > maxSecret {

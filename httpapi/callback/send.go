@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/pollackq/pollack/httpapi/outbound"
@@ -112,9 +113,9 @@ func (a *attempt) send(ctx context.Context, r *http.Request) error {
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx) // interrupted
 	case errors.Is(err, outbound.ErrForbidden):
-		return a.giveUp(CodeForbidden, &problem{outbound.Problem(err), err})
+		return a.giveUp(CodeForbidden, newProblem(err))
 	case err != nil:
-		return a.retry(&problem{outbound.Problem(err), err}, 0)
+		return a.retry(newProblem(err), 0)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 { // else the connection has become something that need not end
@@ -160,6 +161,15 @@ func (a *attempt) last() bool { return a.d.Deliveries > len(a.opts.Delays) }
 type problem struct {
 	text  string
 	cause error
+}
+
+// newProblem makes one of an error of the client. The URL is left out: its query may be secret.
+func newProblem(err error) *problem {
+	p := &problem{outbound.Problem(err), err}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		p.cause = e.Err
+	}
+	return p
 }
 
 func (p *problem) Error() string        { return p.text }
