@@ -81,8 +81,8 @@ func New(store storage.Store, c Config) (*App, error) {
 	a := &App{config: c, broker: broker, signer: signer, own: c.Client, others: c.Client, large: make(chan struct{}, 1)}
 	if c.Client == nil {
 		development := plain(c.PrepareURL) // where all may be on one machine
-		a.own = outbound.NewClient(&outbound.Options{AllowPrivate: true, AllowHTTP: development, Timeout: uploadLimit})
-		a.others = outbound.NewClient(&outbound.Options{AllowPrivate: development, AllowHTTP: development, Timeout: uploadLimit})
+		a.own = outbound.NewClient(&outbound.Options{AllowPrivate: true, AllowHTTP: development, Timeout: -1})
+		a.others = outbound.NewClient(&outbound.Options{AllowPrivate: development, AllowHTTP: development, Timeout: -1})
 	}
 	if err := a.open(); err != nil {
 		return nil, errors.Join(err, broker.Shutdown(context.Background()))

@@ -123,6 +123,8 @@ func (e *refusal) Error() string { return e.problem }
 
 // send makes a request, on a connection of its own, and returns the body of a 2xx answer. Any other is a *refusal.
 func send(ctx context.Context, c *http.Client, method, url string, header http.Header, contentType string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, uploadLimit)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -174,7 +176,7 @@ func (a *App) tryLater(ctx context.Context, o order, d *jobqueue.Delivery, s *st
 	a.config.Logger.Warn("an upload came to nothing", "order", d.Key, "at", what, "error", err)
 	final := refused && !again && no.status < http.StatusInternalServerError && !slices.Contains(passing, no.status)
 	if final || errors.Is(err, outbound.ErrForbidden) || time.Since(u.Since) >= uploadFor {
-		return d.Fail(ctx, codeUpload, "The platform did not take the video: "+what+": "+problem+".")
+		return fail(ctx, d, codeUpload, "The platform did not take the video: "+what+": "+problem+".")
 	}
 	pause := min(time.Second<<min(u.Tries, 10), maxPause)
 	u.Tries++

@@ -41,7 +41,7 @@ func (a *App) work(ctx context.Context, o order, d *jobqueue.Delivery) error {
 	}
 	switch {
 	case o.Want == wantFailed:
-		return d.Fail(ctx, codeFailed, firstRunes(cmp.Or(strings.TrimSpace(o.Message), "Unable to process the provided input"), statuspoll.Writing().MaxError))
+		return fail(ctx, d, codeFailed, cmp.Or(strings.TrimSpace(o.Message), "Unable to process the provided input"))
 	case o.Want == wantVideo && a.config.PrepareURL != "":
 		return a.sendAhead(ctx, o, d, &s)
 	}
@@ -66,7 +66,7 @@ func (a *App) finish(ctx context.Context, o order, d *jobqueue.Delivery) error {
 func complete(ctx context.Context, d *jobqueue.Delivery, answer *statuspoll.Answer) error {
 	err := statuspoll.Complete(ctx, d, answer)
 	if bad := new(statuspoll.RuleError); errors.As(err, &bad) {
-		return d.Fail(ctx, codeOutput, "The output cannot be delivered: "+bad.Error()+".")
+		return fail(ctx, d, codeOutput, "The output cannot be delivered: "+bad.Error()+".")
 	}
 	return err
 }
@@ -121,10 +121,11 @@ func (s *state) rest(ctx context.Context, d *jobqueue.Delivery, o order, pause t
 	return d.Release(ctx, &jobqueue.ReleaseOptions{Delay: pause, Uncounted: true})
 }
 
-// firstRunes cuts a text to n characters.
-func firstRunes(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
+// fail ends an order with a message for people, which is cut to what an answer may have.
+func fail(ctx context.Context, d *jobqueue.Delivery, code, message string) error {
+	message = strings.ReplaceAll(message, "\x00", "\uFFFD") // which no message of a job may have
+	if most := statuspoll.Writing().MaxError; utf8.RuneCountInString(message) > most {
+		message = string([]rune(message)[:most])
 	}
-	return string([]rune(s)[:n])
+	return d.Fail(ctx, code, message)
 }
