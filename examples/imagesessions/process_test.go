@@ -185,7 +185,7 @@ func TestKillsAmidTheWork(t *testing.T) {
 	args := []string{"-token", "aptr_x", "-db", db, "-ack-window", "1s"}
 	c := &caller{t: t, token: "aptr_x"}
 	var session string
-	var mu sync.Mutex // guards added, acked
+	var mu sync.Mutex                                  // guards added, acked
 	added, acked := map[string]int{}, map[string]int{} // indexes by id
 
 	for range rounds {
