@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pollackq/pollack/internal/contract"
@@ -26,11 +27,11 @@ func init() {
 		w.ack(id).Want(t, 204)
 		w.ack(id, "Lease-Token", token).Want(t, 204)
 		w.alice.Do(t, "POST", "/v1/images/"+id+"/ack", map[string]string{"lease_token": token}).Want(t, 204)
-		time.Sleep(2 * window)
+		sleep(2 * window)
 		w.poll(session, "?timeout=30").Want(t, 204)
-		time.Sleep(24*time.Hour - 3*window)
+		sleep(24*time.Hour - 3*window)
 		w.ack(id).Want(t, 204)
-		time.Sleep(3 * window) // its record is no longer kept
+		sleep(3 * window) // its record is no longer kept
 		w.ack(id).Problem(t, 410, "job_gone")
 		w.ack("img_01ARZ3NDEKTSV4RRFFQ69G5FAV").Problem(t, 404, "not_found")
 	})
@@ -45,7 +46,7 @@ func init() {
 		w.ack(second).Want(t, 204)
 		w.download(first).Want(t, 200)
 		w.download(second).Want(t, 410)
-		time.Sleep(window)
+		sleep(window)
 		wantImage(t, w.poll(session, "?timeout=0"), first)
 		w.poll(session, "?timeout=0").Want(t, 204)
 	})
@@ -56,13 +57,13 @@ func init() {
 		began := time.Now()
 		first, second := w.add(session), w.add(session)
 		wantImage(t, w.poll(session, "?timeout=0"), first)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		wantImage(t, w.poll(session, "?timeout=0"), second)
 		w.poll(session, "?timeout=0").Want(t, 204)
-		time.Sleep(window - 2*time.Second) // a second before the first one's window lapses
+		sleep(window - 2*time.Second) // a second before the first one's window lapses
 		w.poll(session, "?timeout=0").Want(t, 204)
 		third := w.add(session)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		a := w.poll(session, "?timeout=0") // it comes before the third
 		wantImage(t, a, first)
 		if d := time.Since(began); d != window {
@@ -71,7 +72,7 @@ func init() {
 		if got := a.JSON(t)["image_index"]; got != 0.0 {
 			t.Errorf("it came back with index %v", got)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		a = w.poll(session, "?timeout=0")
 		wantImage(t, a, second)
 		if got := a.JSON(t)["image_index"]; got != 1.0 {
@@ -82,14 +83,14 @@ func init() {
 		w.ack(third).Want(t, 204)
 
 		// A poll that waits gets it in the moment of the lapse, and there is no last time.
-		time.Sleep(window - 11*time.Second)
+		sleep(window - 11*time.Second)
 		for attempt := 3; attempt < 30; attempt++ {
 			a := w.park(session, "?timeout=30").after(t, 10*time.Second)
 			wantImage(t, a, first)
 			if got := a.Header.Get("Delivery-Attempt"); got != strconv.Itoa(attempt) {
 				t.Errorf("got attempt %s, want %d", got, attempt)
 			}
-			time.Sleep(window - 10*time.Second)
+			sleep(window - 10*time.Second)
 		}
 	})
 
@@ -97,10 +98,10 @@ func init() {
 		w := newWorld(t, open)
 		session := w.open()
 		p := w.park(session, "?timeout=30")
-		time.Sleep(20 * time.Second)
+		sleep(20 * time.Second)
 		image := w.add(session)
 		wantImage(t, p.after(t, 20*time.Second), image)
-		time.Sleep(window - 10*time.Second)
+		sleep(window - 10*time.Second)
 		wantImage(t, w.park(session, "?timeout=30").after(t, 10*time.Second), image)
 	})
 
@@ -113,7 +114,7 @@ func init() {
 		if first == "" || a.Header.Get("Lease-Expires-In") != "300" || a.Header.Get("Delivery-Attempt") != "1" {
 			t.Errorf("got headers %v", a.Header)
 		}
-		time.Sleep(2 * window)
+		sleep(2 * window)
 		a = w.poll(session, "?timeout=0").Want(t, 200)
 		second := a.Header.Get("Lease-Token")
 		if second == first || a.Header.Get("Delivery-Attempt") != "2" {
@@ -124,7 +125,7 @@ func init() {
 		w.ack(id, "Lease-Token", "nonsense").Problem(t, 400, "invalid_request")
 		w.ack(id, "Lease-Token", "ffffffffffffffffffffffffffffffff").Problem(t, 400, "invalid_request")
 		w.download(id).Want(t, 200)
-		time.Sleep(2 * window) // late, but nobody has been given it since
+		sleep(2 * window) // late, but nobody has been given it since
 		w.ack(id, "Lease-Token", second).Want(t, 204)
 		w.ack(id, "Lease-Token", first).Problem(t, 409, "lease_lost")
 		w.ack(id, "Lease-Token", second).Want(t, 204)
@@ -133,12 +134,12 @@ func init() {
 		// Without the header an ack is of the latest delivery, late or not, whoever sends it.
 		id = w.add(session)
 		w.take(session)
-		time.Sleep(2 * window)
+		sleep(2 * window)
 		w.ack(id).Want(t, 204)
 		w.poll(session, "?timeout=0").Want(t, 204)
 		id = w.add(session)
 		w.take(session)
-		time.Sleep(2 * window)
+		sleep(2 * window)
 		_, latest := w.take(session)
 		w.ack(id).Want(t, 204)
 		w.ack(id, "Lease-Token", latest).Want(t, 204) // it is the same
@@ -160,10 +161,10 @@ func init() {
 		second, token := w.take(session)
 		lapse := time.Now().Add(window)
 		p := w.park(w.open(), "?timeout=30")
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		w.stop()
 		p.after(t, time.Second).Want(t, 204) // a shutdown lets go whoever waits
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		w.start()
 		for i, id := range ids[2:] {
 			a := w.poll(session, "?timeout=0")
@@ -179,10 +180,16 @@ func init() {
 		w.ack(first).Want(t, 204)
 		w.download(first).Want(t, 410)
 		w.poll(done, "").Want(t, 410)
-		time.Sleep(time.Until(lapse.Add(-5 * time.Second)))
+		sleep(time.Until(lapse.Add(-5 * time.Second)))
 		a := w.park(session, "?timeout=30").after(t, 5*time.Second)
 		wantImage(t, a, second)
 		w.ack(second, "Lease-Token", token).Problem(t, 409, "lease_lost")
 		w.ack(second).Want(t, 204)
 	})
+}
+
+// sleep sleeps, and lets all that is due then happen first.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
