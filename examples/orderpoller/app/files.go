@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"path"
 	"slices"
@@ -124,6 +125,30 @@ func (a *App) upload(ctx context.Context, objectKey string) (*jobqueue.Upload, e
 		return nil, errNotPrepared
 	}
 	return u, err
+}
+
+// file answers GET /orders/{id}/files?object_key=KEY with a file of a completed order, for a browser to save.
+func (a *App) file(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker) error {
+	s, err := a.poller.Order(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	u, err := a.upload(r.Context(), r.URL.Query().Get("object_key"))
+	switch {
+	case errors.Is(err, errNotPrepared) || err == nil && (s.State != statuspoll.OrderCompleted || u.Tags[orderTag] != s.ID || !u.Written):
+		return jobqueue.ErrNotFound
+	case err != nil:
+		return err
+	}
+	content, err := a.broker.OpenUpload(r.Context(), u.ID)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": u.Name}))
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	stream(w, r, http.StatusOK, u.ContentType, content.Size(), content)
+	return nil
 }
 
 // acceptedType reports whether files may be of that type, whatever its parameters and its case.

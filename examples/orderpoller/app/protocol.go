@@ -32,10 +32,11 @@ const (
 // What the seller is asked, and what it may answer, is in package statuspoll: POST {"order_id","inputs"} to the webhook, GET of the status URL.
 func (a *App) routes() http.Handler {
 	return a.customers.Routes(map[string]http.HandlerFunc{
-		"POST /orders":     a.customers.Func(a.order),
-		"GET /orders/{id}": a.customers.Func(a.show),
-		"POST /prepare":    a.sellers.Func(a.prepare),
-		"PUT " + putPath:   a.sellers.PutUpload, // the URL is signed; 204
+		"POST /orders":           a.customers.Func(a.order),
+		"GET /orders/{id}":       a.customers.Func(a.show),
+		"GET /orders/{id}/files": a.customers.Func(a.file), // ?object_key=
+		"POST /prepare":          a.sellers.Func(a.prepare),
+		"PUT " + putPath:         a.sellers.PutUpload, // the URL is signed; 204
 	})
 }
 
@@ -83,7 +84,7 @@ func (a *App) show(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker) e
 type orderView struct {
 	OrderID  string     `json:"order_id"`
 	State    string     `json:"state"`         // processing, completed, failed or timed_out
-	Checks   int        `json:"checks"`        // how often the seller has answered, or failed to, when it was asked
+	Checks   int        `json:"checks"`        // that have been made; a retry is none
 	Progress *float64   `json:"progress"`      // 0 to 1, as the seller said last; null if it said nothing
 	Problem  *string    `json:"problem"`       // what was wrong with the last answer; null if nothing
 	Next     *time.Time `json:"next_check_at"` // null if there is no further check
@@ -97,7 +98,7 @@ type failedResult struct {
 }
 
 func viewOf(s *statuspoll.OrderStatus) *orderView {
-	v := &orderView{OrderID: s.ID, State: s.State, Checks: checksOf(s), Progress: s.Progress}
+	v := &orderView{OrderID: s.ID, State: s.State, Checks: s.Checks, Progress: s.Progress}
 	if s.Problem != "" {
 		v.Problem = &s.Problem
 	}
@@ -108,19 +109,6 @@ func viewOf(s *statuspoll.OrderStatus) *orderView {
 		v.Result = &failedResult{statuspoll.Failed, s.ErrorMessage}
 	}
 	return v
-}
-
-// checksOf returns how many checks have been made. Of an order that has ended statuspoll keeps what it knew before the last one.
-func checksOf(s *statuspoll.OrderStatus) int {
-	if !s.Job.State.Ended() {
-		return s.Checks
-	}
-	var before struct{ Checks int }
-	json.Unmarshal([]byte(s.Job.ProgressMessage), &before) // there is none if there was no check
-	if s.State == statuspoll.OrderCompleted || s.Code == statuspoll.CodeOrderFailed {
-		return before.Checks + 1
-	}
-	return before.Checks
 }
 
 // answer writes an order, with the result of a completed one, which may have 50 MiB, as it is read from the store.
@@ -141,16 +129,22 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, status int, s *stat
 		head, tail = bytes.TrimSuffix(head, []byte("null}")), "}" // result comes last
 		result, size = content, content.Size()
 	}
+	body := io.MultiReader(bytes.NewReader(head), result, strings.NewReader(tail))
+	stream(w, r, status, "application/json", int64(len(head))+size+int64(len(tail)), body)
+	return nil
+}
+
+// stream writes an answer of a size that is known before.
+func stream(w http.ResponseWriter, r *http.Request, status int, contentType string, size int64, body io.Reader) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.FormatInt(int64(len(head))+size+int64(len(tail)), 10))
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		copySlowly(w, io.MultiReader(bytes.NewReader(head), result, strings.NewReader(tail)))
+		copySlowly(w, body)
 	}
-	return nil
 }
 
 // copySlowly gives a client that takes 16 KiB per second, after 30 s, the time for it. If it fails the client sees that the answer was cut off.

@@ -22,11 +22,11 @@ type body struct {
 func hold(t *testing.T, open contract.Opener, bodies []body) {
 	t.Helper()
 	m := newMarket(t, open, nil)
-	m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+	m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 		i := 0
-		fmt.Sscanf(r.URL.Path, "/orders/o-%d/status", &i)
+		fmt.Sscanf(orderOf(r), "o-%d", &i)
 		io.WriteString(w, bodies[i].text)
-	}
+	})
 	for i := range bodies {
 		m.order(fmt.Sprintf("o-%d", i), "under_1_hr")
 	}
@@ -134,11 +134,11 @@ func init() {
 			{`"45%"`, 0.45}, {`0.45`, 0.45}, {`45`, 0.45}, {`"45"`, 0.45}, {`1`, 1.0}, {`"1"`, 0.01}, {`0`, 0.0}, {`100`, 1.0}, {`"100%"`, 1.0}, {`1.5`, 0.015},
 			{`101`, nil}, {`-1`, nil}, {`"101%"`, nil}, {`"-1%"`, nil}, {`"half"`, nil}, {`true`, nil}, {`[]`, nil},
 		}
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			i := 0
-			fmt.Sscanf(r.URL.Path, "/orders/o-%d/status", &i)
+			fmt.Sscanf(orderOf(r), "o-%d", &i)
 			fmt.Fprintf(w, `{"status":"processing","progress":%s}`, forms[i].form)
-		}
+		})
 		for i := range forms {
 			m.order(fmt.Sprintf("o-%d", i), "under_1_hr")
 		}
@@ -166,11 +166,11 @@ func init() {
 			{`{"status":"failed","error_message":17}`, "The order failed. No reason was given.", "string"},
 			{`{"status":"failed","error_message":"x","output_type":17,"result_text":"y"}`, "x", ""},
 		}
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			i := 0
-			fmt.Sscanf(r.URL.Path, "/orders/o-%d/status", &i)
+			fmt.Sscanf(orderOf(r), "o-%d", &i)
 			io.WriteString(w, cases[i].body)
-		}
+		})
 		for i := range cases {
 			m.order(fmt.Sprintf("o-%d", i), "under_2_min")
 		}
@@ -208,7 +208,7 @@ func init() {
 func hold1(t *testing.T, open contract.Opener, text, about string) {
 	t.Helper()
 	m := newMarket(t, open, nil)
-	m.status = answers(text)
+	m.onStatus(answers(text))
 	m.order("o-1", "under_1_hr")
 	m.until(6)
 	if about != "" {

@@ -13,8 +13,8 @@ import (
 func init() {
 	suite.Case("a notification that is not taken is repeated, with the same id and the same words", "D-S4-33", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = answers(completed)
-		m.hook = func(n int) int { return []int{500, 302, 404, 200}[min(n, 3)] }
+		m.onStatus(answers(completed))
+		m.onEvent(func(n int) int { return []int{500, 302, 404, 200}[min(n, 3)] })
 		m.order("o-1", "under_2_min")
 		m.until(24 * 60)
 		told := m.told("o-1")
@@ -30,17 +30,17 @@ func init() {
 
 	suite.Case("a restart tells nobody twice, and forgets nobody", "D-S4-33 S4-40", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			body := processing
 			switch {
-			case strings.Contains(r.URL.Path, "good"):
+			case strings.Contains(orderOf(r), "good"):
 				body = completed
-			case strings.Contains(r.URL.Path, "bad"):
+			case strings.Contains(orderOf(r), "bad"):
 				body = failed
 			}
 			answers(body)(w, r, n)
-		}
-		m.hook = func(n int) int { return map[bool]int{true: 500, false: 204}[time.Since(m.began) < 6*time.Minute] }
+		})
+		m.onEvent(func(n int) int { return map[bool]int{true: 500, false: 204}[time.Since(m.began) < 6*time.Minute] })
 		for _, id := range []string{"good", "bad", "never"} {
 			m.order(id, "under_2_min")
 		}
@@ -83,13 +83,13 @@ func init() {
 	suite.Case("a result of up to 64 KiB is in the notification", "D-S4-33", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
 		frame := len(done("text", `,"result_text":""`))
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			size := 64<<10 - frame
-			if strings.Contains(r.URL.Path, "large") {
+			if strings.Contains(orderOf(r), "large") {
 				size++
 			}
 			answers(done("text", `,"result_text":"`+strings.Repeat("x", size)+`"`))(w, r, n)
-		}
+		})
 		m.order("small", "under_2_min")
 		m.order("large", "under_2_min")
 		m.until(6)
@@ -101,13 +101,13 @@ func init() {
 
 	suite.Case("where nobody is to be told nobody is", "D-S4-33", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, func(c *app.Config) { c.NotifyURL, c.NotifySecret = "", "" })
-		m.status = answers(completed)
+		m.onStatus(answers(completed))
 		m.order("o-1", "under_2_min")
 		m.until(6)
 		m.get("o-1", "completed")
 		m.stop()
 		m.open(nil) // nor later
 		m.until(60)
-		wantEqual(t, "events", len(m.events), 0)
+		wantEqual(t, "events", len(m.told("o-1")), 0)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,12 +65,43 @@ func init() {
 		m.put(q, []byte("more")).Want(t, 204)
 		both := done("video", fmt.Sprintf(`,"files":[{"object_key":%q,"filename":"final-video.mp4","mime_type":"video/mp4"},{"object_key":%q,"filename":"b.mp4","mime_type":"video/mp4"}]`,
 			p.ObjectKey, q.ObjectKey))
-		m.status = answers(both)
+		m.onStatus(answers(both))
 		m.until(6)
 		var want any
 		json.Unmarshal([]byte(both), &want)
 		wantEqual(t, "result", m.get("order-uuid", "completed")["result"], want)
 		m.wantEvent("order-uuid", "order.completed", 5)
+		m.until(7 * 24 * 60) // the files are kept as long as the order
+		path := func(p prepared) string { return "/orders/order-uuid/files?object_key=" + url.QueryEscape(p.ObjectKey) }
+		a := m.customer.Do(t, "GET", path(p), nil).Want(t, 200)
+		if !bytes.Equal(a.Body, content) || a.Header.Get("Content-Type") != "video/mp4" {
+			t.Errorf("got %d bytes of %s, want the %d that were sent", len(a.Body), a.Header.Get("Content-Type"), len(content))
+		}
+		wantEqual(t, "the other file", string(m.customer.Do(t, "GET", path(q), nil).Want(t, 200).Body), "more")
+		m.maker.Do(t, "GET", path(p), nil).Want(t, 401)
+		m.customer.Do(t, "GET", path(p)+"x", nil).Problem(t, 404, "not_found")
+	})
+
+	suite.Case("files of an order are only delivered once they have been accepted, and with that order", "D-S2/S4 D-S4-14", func(t *testing.T, open contract.Opener) {
+		m := newMarket(t, open, nil)
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
+			body := completed
+			if orderOf(r) == "open" {
+				body = processing
+			}
+			io.WriteString(w, body)
+		})
+		m.order("open", "under_1_hr")
+		m.order("other", "under_1_hr")
+		p, unwritten := m.prepare("open", "v.mp4", "video/mp4", 1), m.prepare("other", "v.mp4", "video/mp4", 1)
+		m.put(p, []byte("x")).Want(t, 204)
+		m.until(6)
+		for _, path := range []string{
+			"/orders/open/files?object_key=" + url.QueryEscape(p.ObjectKey), "/orders/other/files?object_key=" + url.QueryEscape(p.ObjectKey),
+			"/orders/other/files?object_key=" + url.QueryEscape(unwritten.ObjectKey), "/orders/none/files", "/orders/other/files",
+		} {
+			m.customer.Do(t, "GET", path, nil).Problem(t, 404, "not_found")
+		}
 	})
 
 	suite.Case("a key that is not exactly one of this order's uploads is a broken body", "S4-14 D-S4-14", func(t *testing.T, open contract.Opener) {
@@ -97,13 +129,13 @@ func init() {
 				keys[id] = strings.TrimSuffix(p.ObjectKey, "4")
 			}
 		}
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
-			if key, ok := keys[strings.Split(r.URL.Path, "/")[2]]; ok {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
+			if key, ok := keys[orderOf(r)]; ok {
 				io.WriteString(w, withFile(key))
 				return
 			}
 			io.WriteString(w, withFile(theirs.ObjectKey))
-		}
+		})
 		m.until(6)
 		for id := range keys {
 			m.wantProblem(id, "files[0].object_key")
@@ -116,7 +148,7 @@ func init() {
 		m := newMarket(t, open, nil)
 		m.order("o-1", "within_24_hr")
 		p := m.prepare("o-1", "v.mp4", "video/mp4", 1)
-		m.status = answers(withFile(p.ObjectKey))
+		m.onStatus(answers(withFile(p.ObjectKey)))
 		m.until(23 * 60)
 		m.wantProblem("o-1", "uploaded")
 		m.put(p, []byte("x")).Want(t, 204)
@@ -126,7 +158,7 @@ func init() {
 
 	suite.Case("only what can be a result is prepared, for orders that take files", "D-S4-14 S4-50 D-all", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = answers(completed)
+		m.onStatus(answers(completed))
 		m.order("ended", "under_2_min")
 		m.until(6)
 		m.order("o-1", "under_2_min")
@@ -192,7 +224,7 @@ func init() {
 		m.stop()
 		m.open(nil)
 		m.put(p, []byte("abc")).Want(t, 204)
-		m.status = answers(withFile(p.ObjectKey))
+		m.onStatus(answers(withFile(p.ObjectKey)))
 		m.until(6)
 		m.get("o-1", "completed")
 	})

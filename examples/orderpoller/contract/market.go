@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,14 +31,16 @@ type market struct {
 	customer *contract.Client // with a token
 	maker    *contract.Client // the seller's automation, with the headers
 
-	webhook func(w http.ResponseWriter, r *http.Request, n int) // of the n-th call, from 0; nil: 202
-	status  func(w http.ResponseWriter, r *http.Request, n int) // of the n-th call for that order, from 0; nil: processing
-	hook    func(n int) int                                     // the receiver's status; nil: 204
-
-	mu     sync.Mutex // guards what follows
-	calls  []call
-	events []event
+	mu      sync.Mutex      // guards what follows
+	webhook answer          // nil: 202
+	status  answer          // nil: processing
+	hook    func(n int) int // the receiver's status; nil: 204
+	calls   []call
+	events  []event
 }
+
+// An answer answers the n-th call, from 0, for an order.
+type answer func(w http.ResponseWriter, r *http.Request, n int)
 
 // A call is a request that the seller got.
 type call struct {
@@ -121,14 +124,16 @@ func (m *market) sell(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	m.calls = append(m.calls, call{at, r.Method, r.Host, path, order, r.Header, string(body)})
+	do := m.status
+	if r.Method == http.MethodPost {
+		do = m.webhook
+	}
 	m.mu.Unlock()
 	switch {
-	case r.Method == http.MethodPost && m.webhook != nil:
-		m.webhook(w, r, n)
+	case do != nil:
+		do(w, r.WithContext(context.WithValue(r.Context(), orderKey{}, order)), n)
 	case r.Method == http.MethodPost:
 		w.WriteHeader(http.StatusAccepted)
-	case m.status != nil:
-		m.status(w, r, n)
 	default:
 		io.WriteString(w, processing)
 	}
@@ -153,18 +158,43 @@ func (m *market) hear(w http.ResponseWriter, r *http.Request) {
 		m.t.Errorf("got notification %s %s, %v", r.Method, body, err)
 	}
 	m.mu.Lock()
-	n := len(m.events)
+	n, hook := len(m.events), m.hook
 	m.events = append(m.events, event{at, r.Header.Get("webhook-id"), e.Type, e.Data, len(body)})
 	m.mu.Unlock()
-	if m.hook != nil {
-		w.WriteHeader(m.hook(n))
-		return
+	status := http.StatusNoContent
+	if hook != nil {
+		status = hook(n)
 	}
-	w.WriteHeader(http.StatusNoContent)
+	w.WriteHeader(status)
 }
 
-// answers returns a status function that answers with these bodies in turn, the last one again and again.
-func answers(bodies ...string) func(http.ResponseWriter, *http.Request, int) {
+// orderKey is where the context of a request of the seller's has the order's id.
+type orderKey struct{}
+
+// orderOf returns the order that a request is about.
+func orderOf(r *http.Request) string { return r.Context().Value(orderKey{}).(string) }
+
+// onWebhook, onStatus and onEvent say how the seller, and the receiver, answer from now on.
+func (m *market) onWebhook(do answer) { m.set(func() { m.webhook = do }) }
+func (m *market) onStatus(do answer)  { m.set(func() { m.status = do }) }
+
+func (m *market) onEvent(do func(n int) int) { m.set(func() { m.hook = do }) }
+
+func (m *market) set(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
+// asked returns all calls of the seller.
+func (m *market) asked() []call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.calls)
+}
+
+// answers returns an answer with these bodies in turn, the last one again and again.
+func answers(bodies ...string) answer {
 	return func(w http.ResponseWriter, r *http.Request, n int) { io.WriteString(w, bodies[min(n, len(bodies)-1)]) }
 }
 
@@ -202,9 +232,7 @@ func (m *market) until(minutes float64) {
 func (m *market) checks(id string) []float64 { return m.times(http.MethodGet, id) }
 
 func (m *market) times(method, id string) (out []float64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.calls {
+	for _, c := range m.asked() {
 		if c.method == method && c.order == id {
 			out = append(out, c.at.Minutes())
 		}

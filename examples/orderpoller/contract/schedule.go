@@ -59,7 +59,7 @@ func init() {
 
 	suite.Case("it is said when the next check is, and what progress there is", "S4-30 S4-11 S4-40", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = answers(`{"status":"processing","progress":"45%"}`, `{"status":"processing"}`, completed)
+		m.onStatus(answers(`{"status":"processing","progress":"45%"}`, `{"status":"processing"}`, completed))
 		m.order("o-1", "under_1_hr")
 		for _, c := range []struct {
 			minute, next float64
@@ -83,13 +83,13 @@ func init() {
 
 	suite.Case("completed and failed are final, and told at once", "S4-40 S4-16 S2-03", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			final := completed
-			if strings.Contains(r.URL.Path, "bad") {
+			if strings.Contains(orderOf(r), "bad") {
 				final = failed
 			}
 			answers(processing, final, processing)(w, r, n)
-		}
+		})
 		m.order("good", "under_1_hr")
 		m.order("bad", "under_1_hr")
 		m.until(120)
@@ -102,13 +102,13 @@ func init() {
 
 	suite.Case("an order that is done too late is lost", "S4-34", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			if time.Since(m.began) >= 6*time.Minute {
 				io.WriteString(w, completed)
 				return
 			}
 			io.WriteString(w, processing)
-		}
+		})
 		m.order("o-1", "under_2_min")
 		m.until(11)
 		m.get("o-1", "timed_out")
@@ -117,10 +117,10 @@ func init() {
 
 	suite.Case("an answer after the order's time is ignored", "S4-40 S4-33", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, func(c *app.Config) { c.ETAs = map[string]time.Duration{"soon": 5*time.Minute + 4*time.Second} })
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			time.Sleep(5 * time.Second)
 			io.WriteString(w, completed)
-		}
+		})
 		m.order("o-1", "soon")
 		m.until(6)
 		m.get("o-1", "timed_out")
@@ -129,12 +129,12 @@ func init() {
 
 	suite.Case("an answer has 8 seconds, with all of its body", "S4-31", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			switch {
-			case strings.Contains(r.URL.Path, "slow"):
+			case strings.Contains(orderOf(r), "slow"):
 				time.Sleep(7900 * time.Millisecond)
 				io.WriteString(w, completed)
-			case strings.Contains(r.URL.Path, "late"):
+			case strings.Contains(orderOf(r), "late"):
 				time.Sleep(8100 * time.Millisecond)
 				io.WriteString(w, completed)
 			default: // drips
@@ -144,7 +144,7 @@ func init() {
 					w.(http.Flusher).Flush()
 				}
 			}
-		}
+		})
 		for _, id := range []string{"slow", "late", "drip"} {
 			m.order(id, "under_1_hr")
 		}
@@ -159,15 +159,15 @@ func init() {
 
 	suite.Case("a network failure is retried once, after a second, then comes the next interval", "S4-32 D-S2/S4", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
-			once := strings.Contains(r.URL.Path, "once")
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
+			once := strings.Contains(orderOf(r), "once")
 			switch {
 			case once && n == 1, n == 2:
 				io.WriteString(w, completed)
 			default:
 				drop(w)
 			}
-		}
+		})
 		m.order("once", "under_1_hr")
 		m.order("twice", "under_1_hr")
 		m.until(6)
@@ -183,9 +183,9 @@ func init() {
 	suite.Case("an answer that is no 200 is a problem, not an answer, and is not retried", "D-S2/S4 S4-32", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
 		statuses := []int{201, 204, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503}
-		m.status = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onStatus(func(w http.ResponseWriter, r *http.Request, n int) {
 			status := 0
-			fmt.Sscanf(r.URL.Path, "/orders/o-%d/status", &status)
+			fmt.Sscanf(orderOf(r), "o-%d", &status)
 			if n > 0 {
 				status = 200
 			}
@@ -194,7 +194,7 @@ func init() {
 			if status != 204 {
 				io.WriteString(w, completed)
 			}
-		}
+		})
 		for _, status := range statuses {
 			m.order(fmt.Sprintf("o-%d", status), "under_1_hr")
 		}
@@ -225,7 +225,7 @@ func init() {
 			}
 			m.until(6)
 			asked := make(map[string]bool)
-			for _, c := range m.calls {
+			for _, c := range m.asked() {
 				asked[c.path] = true
 			}
 			for id, segment := range ids {

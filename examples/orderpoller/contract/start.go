@@ -16,14 +16,14 @@ import (
 func init() {
 	suite.Case("an order is POSTed to the webhook, then asked for until it is completed", "S2-01 S2-03 S2-04 S2-05 S4-40", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.status = answers(processing, completed)
+		m.onStatus(answers(processing, completed))
 		m.order("o-1", "under_1_hr")
 		m.until(19)
 		m.get("o-1", "processing")
 		m.until(30)
 		m.get("o-1", "completed")
 		var got []string
-		for _, c := range m.calls {
+		for _, c := range m.asked() {
 			got = append(got, c.method+" https://"+c.host+c.path+" "+c.body)
 			if c.header.Get("X-Api-Key") != "seller" || c.header.Get("X-Shop") != "17" {
 				t.Errorf("%s %s: got header %v, want the configured ones in it", c.method, c.path, c.header)
@@ -31,19 +31,17 @@ func init() {
 		}
 		ask := "GET https://seller.example/orders/o-1/status "
 		wantEqual(t, "calls", got, []string{`POST https://seller.example/webhook {"order_id":"o-1","inputs":{"name":"Ada"}}`, ask, ask})
-		wantEqual(t, "content type", m.calls[0].header.Get("Content-Type"), "application/json")
+		wantEqual(t, "content type", m.asked()[0].header.Get("Content-Type"), "application/json")
 	})
 
 	suite.Case("any 2xx of the webhook is t = 0, whenever it comes", "D-S2-04 S4-30", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.webhook = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onWebhook(func(w http.ResponseWriter, r *http.Request, n int) {
 			status, took := 0, 0
-			m.mu.Lock()
-			fmt.Sscanf(m.calls[len(m.calls)-1].order, "o-%d-%d", &status, &took)
-			m.mu.Unlock()
+			fmt.Sscanf(orderOf(r), "o-%d-%d", &status, &took)
 			time.Sleep(time.Duration(took) * time.Second)
 			w.WriteHeader(status)
-		}
+		})
 		for _, status := range []int{200, 201, 202, 204, 299} {
 			for _, took := range []int{0, 3} {
 				id := fmt.Sprintf("o-%d-%d", status, took)
@@ -63,7 +61,7 @@ func init() {
 
 	suite.Case("a webhook that does not answer, or with 5xx, is tried again for the same order", "D-S2-04", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.webhook = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onWebhook(func(w http.ResponseWriter, r *http.Request, n int) {
 			switch n {
 			case 0:
 				drop(w)
@@ -72,7 +70,7 @@ func init() {
 			case 2:
 				<-r.Context().Done()
 			}
-		}
+		})
 		m.order("o-1", "under_2_min")
 		m.until(4)
 		m.get("o-1", "processing")
@@ -80,8 +78,8 @@ func init() {
 		if len(posts) != 4 {
 			t.Fatalf("got %d tries at %v, want 4", len(posts), posts)
 		}
-		for _, c := range m.calls[1:] {
-			wantEqual(t, "try", c.body, m.calls[0].body)
+		for _, c := range m.asked()[1:] {
+			wantEqual(t, "try", c.body, m.asked()[0].body)
 		}
 		m.until(9)
 		wantEqual(t, "checks", m.checks("o-1"), []float64{posts[3] + 5})
@@ -89,7 +87,7 @@ func init() {
 
 	suite.Case("an order that the webhook has not taken within 5 minutes has failed", "D-S2-04 D-S4-33", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.webhook = func(w http.ResponseWriter, r *http.Request, n int) { w.WriteHeader(500) }
+		m.onWebhook(func(w http.ResponseWriter, r *http.Request, n int) { w.WriteHeader(500) })
 		m.order("o-1", "within_24_hr")
 		m.until(4.9)
 		m.get("o-1", "processing")
@@ -108,14 +106,12 @@ func init() {
 
 	suite.Case("a webhook's 4xx, or a redirect, fails the order at once", "D-S2-04 D-S2/S4", func(t *testing.T, open contract.Opener) {
 		m := newMarket(t, open, nil)
-		m.webhook = func(w http.ResponseWriter, r *http.Request, n int) {
+		m.onWebhook(func(w http.ResponseWriter, r *http.Request, n int) {
 			status := 0
-			m.mu.Lock()
-			fmt.Sscanf(m.calls[len(m.calls)-1].order, "o-%d", &status)
-			m.mu.Unlock()
+			fmt.Sscanf(orderOf(r), "o-%d", &status)
 			w.Header().Set("Location", "https://seller.example/elsewhere")
 			w.WriteHeader(status)
-		}
+		})
 		for _, status := range []int{400, 401, 404, 409, 429, 301, 307} {
 			id := fmt.Sprintf("o-%d", status)
 			m.order(id, "under_2_min")
@@ -127,8 +123,8 @@ func init() {
 			wantEqual(t, "result", v["result"].(map[string]any)["status"], "failed")
 			m.wantEvent(id, "order.failed", -1)
 		}
-		if slices.ContainsFunc(m.calls, func(c call) bool { return c.path != "/webhook" }) {
-			t.Errorf("a redirect was followed: %v", m.calls)
+		if slices.ContainsFunc(m.asked(), func(c call) bool { return c.path != "/webhook" }) {
+			t.Errorf("a redirect was followed: %v", m.asked())
 		}
 	})
 
@@ -190,7 +186,7 @@ func init() {
 				t.Errorf("%s %s: got no Allow", c.method, c.path)
 			}
 		}
-		wantEqual(t, "calls of the seller", len(m.calls), 0)
+		wantEqual(t, "calls of the seller", len(m.asked()), 0)
 	})
 
 	suite.Case("only those with credentials are let in", "S2-05 D-all", func(t *testing.T, open contract.Opener) {
