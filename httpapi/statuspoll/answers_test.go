@@ -147,7 +147,7 @@ func TestACheckThatCameToNothing(t *testing.T) {
 					t.Errorf("got %+v, want it completed", s)
 				}
 				w.wantTimes("checks", w.checks(), c.checks...)
-				for _, call := range w.calls {
+				for _, call := range w.all() {
 					if call.path != "/orders" && call.path != "/orders/o-1/status" {
 						t.Errorf("%s was called", call.path)
 					}
@@ -361,7 +361,7 @@ func TestTheClientOfTheOptionsIsNotChanged(t *testing.T) {
 		own := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }}}
 		w := newWorld(t, &statuspoll.PollerOptions{Client: own})
 		w.order("under_2_min")
-		if s := w.end(); s.Code != statuspoll.CodeStartFailed || own.CheckRedirect != nil || len(w.calls) > 0 {
+		if s := w.end(); s.Code != statuspoll.CodeStartFailed || own.CheckRedirect != nil || len(w.all()) > 0 {
 			t.Errorf("got %+v", s)
 		}
 	})

@@ -18,6 +18,14 @@ type unanswered struct{ err error }
 func (e *unanswered) Error() string { return outbound.Problem(e.err) }
 func (e *unanswered) Unwrap() error { return e.err }
 
+// detail returns an error as the operator is to see it in the log.
+func detail(err error) error {
+	if none := new(unanswered); errors.As(err, &none) {
+		return none.err
+	}
+	return err
+}
+
 // worthRetrying reports whether the webhook may take an order later that it has not taken now.
 func worthRetrying(err error) bool {
 	status := new(outbound.StatusError)
@@ -30,7 +38,6 @@ func (p *Poller) post(ctx context.Context, body *jobqueue.Content, limit time.Du
 	defer cancel()
 	resp, err := p.send(ctx, http.MethodPost, p.opts.WebhookURL, body)
 	if err != nil {
-		p.opts.Logger.Warn("a webhook could not be reached", "error", err)
 		return err
 	}
 	resp.Body.Close()
@@ -45,7 +52,7 @@ func (p *Poller) ask(ctx context.Context, orderID string) (*Answer, []byte, erro
 	url := p.status.URL(orderID)
 	body, err := p.get(ctx, url)
 	if none := new(unanswered); errors.As(err, &none) && pause(ctx, p.opts.RetryPause) {
-		p.opts.Logger.Warn("a status endpoint gave no answer; asking once more", "order", orderID, "error", none.err)
+		p.opts.Logger.Warn("a status endpoint gave no answer; asking once more", "order", orderID, "error", detail(err))
 		body, err = p.get(ctx, url)
 	}
 	if err != nil {

@@ -182,10 +182,15 @@ func (w *world) end() *statuspoll.OrderStatus {
 func (w *world) checks() []time.Duration { return w.times(http.MethodGet) }
 func (w *world) posts() []time.Duration  { return w.times(http.MethodPost) }
 
-func (w *world) times(method string) (out []time.Duration) {
+// all returns the calls that the automation got.
+func (w *world) all() []call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range w.calls {
+	return slices.Clone(w.calls)
+}
+
+func (w *world) times(method string) (out []time.Duration) {
+	for _, c := range w.all() {
 		if c.method == method {
 			out = append(out, c.at)
 		}

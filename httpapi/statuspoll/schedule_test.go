@@ -2,6 +2,7 @@ package statuspoll_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -73,6 +74,9 @@ func TestAFinalAnswerEndsTheOrderAtOnce(t *testing.T) {
 				if c.answer == completed && (string(s.Result.Data) != completed || string(e.Result) != completed) {
 					t.Errorf("got result %s and in the event %s, want the answer as it came", s.Result.Data, e.Result)
 				}
+				if j, err := w.broker.Redrive(t.Context(), s.Job.ID); !errors.Is(err, jobqueue.ErrWrongState) {
+					t.Errorf("Redrive: got %v, %v, want ErrWrongState", j, err)
+				}
 				time.Sleep(48 * time.Hour)
 				w.wantTimes("checks", w.checks(), minutes(5, 20, 35)...)
 				if events, _ := w.events(); len(events) > 0 {
@@ -91,10 +95,10 @@ func TestWhatIsSentToTheAutomation(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if len(w.calls) != 2 {
-			t.Fatalf("got %v, want two calls", w.calls)
+		if len(w.all()) != 2 {
+			t.Fatalf("got %v, want two calls", w.all())
 		}
-		post, get := w.calls[0], w.calls[1]
+		post, get := w.all()[0], w.all()[1]
 		if post.method != "POST" || post.path != "/orders" || post.header.Get("Content-Type") != "application/json" ||
 			post.body != `{"order_id":"a/b ü","inputs":{"name":"\u003cAda\u003e","n":[1,2.50]}}` {
 			t.Errorf("got %+v", post)
@@ -102,7 +106,7 @@ func TestWhatIsSentToTheAutomation(t *testing.T) {
 		if get.method != "GET" || get.path != "/orders/a%2Fb%20%C3%BC/status" || get.body != "" {
 			t.Errorf("got %+v", get)
 		}
-		for _, c := range w.calls {
+		for _, c := range w.all() {
 			if !slices.Equal(c.header["X-Api-Key"], []string{"k1", "k2"}) {
 				t.Errorf("%s: got header %v, want the configured one", c.method, c.header)
 			}

@@ -68,8 +68,8 @@ func TestTheWebhookIsTriedForFiveMinutes(t *testing.T) {
 				w.order("under_2_min")
 				s := w.end()
 				w.wantTimes("posts", w.posts(), c.posts...)
-				for _, call := range w.calls {
-					if call.method == "POST" && (call.body != w.calls[0].body || call.path != "/orders") {
+				for _, call := range w.all() {
+					if call.method == "POST" && (call.body != w.all()[0].body || call.path != "/orders") {
 						t.Errorf("got %+v, want it like the first", call)
 					}
 				}

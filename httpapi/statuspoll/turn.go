@@ -71,15 +71,16 @@ func (t *turn) start(ctx context.Context) error {
 	}
 	defer body.Close()
 	err = t.p.post(ctx, body, limit)
-	if ctx.Err() != nil {
-		return t.d.Release(context.WithoutCancel(ctx), nil) // it counts, since it may have got through
-	}
 	if err == nil {
 		now := t.now()
 		t.m = memory{Started: now, CutOff: now.Add(eta)}
 		t.m.Next = t.nextCheck(now)
 		return t.rest(ctx, nil)
 	}
+	if ctx.Err() != nil {
+		return t.d.Release(context.WithoutCancel(ctx), nil) // it counts, since it may have got through
+	}
+	t.p.opts.Logger.Warn("the webhook has not taken an order", "order", t.d.Key, "error", detail(err))
 	problem := clip("webhook: " + err.Error())
 	left := until.Sub(t.now())
 	if left <= 0 || !worthRetrying(err) {
@@ -116,7 +117,7 @@ func (t *turn) check(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, t.m.CutOff.Sub(at))
 	defer cancel()
 	a, body, problem := t.p.ask(within, t.d.Key)
-	if ctx.Err() != nil {
+	if problem != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if !t.now().Before(t.m.CutOff) { // what comes then is ignored
@@ -131,6 +132,7 @@ func (t *turn) check(ctx context.Context) error {
 	switch {
 	case problem != nil:
 		said = clip(problem.Error())
+		t.p.opts.Logger.Warn("a check came to nothing", "order", t.d.Key, "error", detail(problem))
 	case a.Status == Completed:
 		return t.d.Complete(context.WithoutCancel(ctx), jobqueue.NewResult{ContentType: "application/json", Data: body})
 	case a.Status == Failed:
