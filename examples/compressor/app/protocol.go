@@ -79,7 +79,7 @@ type failedJob struct {
 
 // shape returns the body that stands for a job. What the files are is in the progress message, which the worker that completed the job wrote under the
 // same lease.
-func (a *App) shape(_ *http.Request, j *jobqueue.Job) (any, error) {
+func (a *App) shape(r *http.Request, j *jobqueue.Job) (any, error) {
 	switch {
 	case j.State == jobqueue.Succeeded:
 		f, err := filesOf(j)
@@ -89,7 +89,7 @@ func (a *App) shape(_ *http.Request, j *jobqueue.Job) (any, error) {
 		return &completedJob{ID: j.Key, Status: completed, URL: a.outputURL(j, f), files: *f}, nil
 	case j.State.Ended():
 		return &failedJob{ID: j.Key, Status: failed, Message: messageOf(j)}, nil
-	case j.Started.IsZero():
+	case j.Started.IsZero(), r.Method == http.MethodPost: // a waiting worker has the job as soon as it is there: an acknowledgement says enqueued all the same
 		return &unfinished{j.Key, enqueued}, nil
 	}
 	return &unfinished{j.Key, processing}, nil

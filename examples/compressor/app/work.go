@@ -136,7 +136,8 @@ func gzipped(ctx context.Context, in []byte) ([]byte, error) {
 	if _, err := io.Copy(z, &reader{ctx, bytes.NewReader(in)}); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), z.Close()
+	err = z.Close()
+	return out.Bytes(), err
 }
 
 // A reader ends with its context, so that a shutdown need not wait for the end of a file.

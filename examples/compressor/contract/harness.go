@@ -191,14 +191,17 @@ type source chan func(w http.ResponseWriter)
 // sourceAt serves at a host. Requests wait for an answer.
 func sourceAt(w *world, host string) source {
 	w.t.Helper()
-	s := make(source)
+	s, over := make(source), make(chan struct{})
 	contract.Listen(w.t, w.net, host, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		select {
 		case answer := <-s:
 			answer(rw)
 		case <-r.Context().Done():
+		case <-over:
+			panic(http.ErrAbortHandler)
 		}
 	}))
+	w.t.Cleanup(func() { close(over) })
 	return s
 }
 
