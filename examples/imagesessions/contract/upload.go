@@ -123,8 +123,11 @@ func init() {
 		}
 		images := "/v1/sessions/" + over + "/images"
 		w.alice.Do(t, "POST", images, image(maxImage+1)).Problem(t, 413, "too_large") // chunked: it is found out at the end
-		form := io.MultiReader(strings.NewReader("--BOUNDARY\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"), image(maxImage+1), strings.NewReader("\r\n"+formEnd))
-		w.alice.Do(t, "POST", images, form, "Content-Type", formType).Problem(t, 413, "too_large")
+		for _, name := range []string{"file", "other"} {                              // nor may all that stands beside it in a form be as large
+			begin := "--BOUNDARY\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n"
+			form := io.MultiReader(strings.NewReader(begin), image(maxImage+2<<20), strings.NewReader("\r\n"+field(`name="file"`, gif)+formEnd))
+			w.alice.Do(t, "POST", images, form, "Content-Type", formType).Problem(t, 413, "too_large")
+		}
 		c := w.dial()
 		defer c.Close()
 		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer aptr_alice\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", images, maxImage+1)
