@@ -30,7 +30,6 @@ const (
 const (
 	lease         = 3 * time.Second // of all workers, extended while they work: what a killed process held runs again soon after the next start
 	maxDeliveries = 20              // of an image, so that one which breaks the process does not do so for ever
-	maxBacklog    = 1000            // images that wait; more are refused with 429
 	maxResult     = 32 << 20        // bytes of an image that is made
 )
 
@@ -55,6 +54,7 @@ type Config struct {
 	FetchClient, CallbackClient *http.Client // nil: outbound's, as the two fields above say
 
 	Workers int // images at once, those being fetched included: 8. Two are being edited at once
+	Backlog int // images that wait: 1,000. More are refused with 429
 	Log     *slog.Logger
 }
 
@@ -69,6 +69,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"Retention", c.Retention < 0},
 		{"Tombstone", c.Tombstone < 0},
 		{"Workers", c.Workers < 0},
+		{"Backlog", c.Backlog < 0},
 	} {
 		if f.bad {
 			return c, fmt.Errorf("photoedit: Config.%s is out of bounds", f.name)
@@ -82,6 +83,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Workers == 0 {
 		c.Workers = 8
+	}
+	if c.Backlog == 0 {
+		c.Backlog = 1000
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -163,7 +167,7 @@ func (a *App) open(store storage.Store, owners map[string]string) (err error) {
 	a.images = a.broker.Queue(queueImages)
 	ctx := context.Background()
 	for name, s := range map[string]jobqueue.Settings{
-		queueImages:    {Limits: jobqueue.Limits{MaxDeliveries: maxDeliveries}, Backlog: maxBacklog},
+		queueImages:    {Limits: jobqueue.Limits{MaxDeliveries: maxDeliveries}, Backlog: a.config.Backlog},
 		queueBilling:   {Limits: jobqueue.Limits{Retention: -1, Tombstone: -1}},
 		queueCallbacks: {Limits: jobqueue.Limits{Tombstone: -1}}, // their ids are told as webhook-id, but are no jobs to customers
 	} {

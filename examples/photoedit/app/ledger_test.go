@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pollackq/pollack/examples/photoedit/app"
+	"github.com/pollackq/pollack/httpapi/callback"
 	"github.com/pollackq/pollack/jobqueue"
 	"github.com/pollackq/pollack/storage/memstore"
 )
@@ -57,6 +58,24 @@ func TestAReservationIsMadeAndSettledOnce(t *testing.T) {
 	wantBalance(t, l, 1)
 	must(t, l.Add(app.Account{Account: "alice", Balance: 1000}))
 	wantBalance(t, l, 1)
+}
+
+func TestASecretIsMadeOnceUnlessOneIsGiven(t *testing.T) {
+	l := open(t, "")
+	defer l.Close()
+	secret := func(given callback.Secret) string {
+		must(t, l.Add(app.Account{Account: "alice", Secret: given}))
+		s, err := l.Secret("alice")
+		must(t, err)
+		return string(s)
+	}
+	made := secret("")
+	if made == "" || secret("") != made {
+		t.Error("want a secret that is made once")
+	}
+	if secret("given") != "given" || secret("") != "given" {
+		t.Error("want the secret that is given, and kept")
+	}
 }
 
 // TestReservationsThatAreLeftOverAreSettledAtTheStart has the ledger as the process leaves it when it ends at the worst moments: after a reservation

@@ -92,6 +92,23 @@ func init() {
 		s.balance(s.alice, 100-25*finalCost)
 	})
 
+	suite.Case("a submit that is refused after its reservation costs nothing", "S5-50 S5-40 D-S5-40 D-ALL-ERR", func(t *testing.T, open contract.Opener) {
+		s := newStudio(t, open, func(c *app.Config) { c.Workers, c.Backlog = 1, 1 })
+		s.block()
+		s.submit("generate", nil)
+		s.balance(s.alice, 100-2*floorCost)
+		for _, op := range operations {
+			s.alice.Do(t, "POST", "/"+op, async(op, object{"client_request_id": op})).Problem(t, 429, "backlog_full")
+			s.balance(s.alice, 100-2*floorCost)
+		}
+		close(s.gate)
+		synctest.Wait()
+		for _, op := range operations {
+			s.poll(s.submit(op, object{"client_request_id": op}), "succeeded")
+		}
+		s.balance(s.alice, 100-6*finalCost)
+	})
+
 	suite.Case("the ledger outlives the process, and a configured balance is for new accounts only", "D-S5-50 S5-50", func(t *testing.T, open contract.Opener) {
 		s := newStudio(t, open, nil)
 		s.inline(s.alice.Do(t, "POST", "/generate", request("generate", nil)))

@@ -3,6 +3,7 @@ package contract
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 	"strings"
@@ -133,11 +134,13 @@ func init() {
 		func(t *testing.T, open contract.Opener) {
 			s := newStudio(t, open, nil)
 			large := `{"prompt": "blur", "image": "` + strings.Repeat("A", 32<<20) + `"}`
+			chunk := fmt.Sprintf("%x\r\n%s\r\n", len(large), large)
 			for _, op := range operations {
 				for _, body := range []string{`{"prompt": `, `[]`, `"x"`, `{"prompt": "a"} {}`, "{\"prompt\": \"\xff\"}", `prompt=a`} {
 					s.alice.Do(t, "POST", "/"+op, body).Problem(t, 400, "invalid_request")
 				}
-				s.alice.Do(t, "POST", "/"+op, large).Problem(t, 413, "too_large")
+				s.raw(op, "Content-Length: 33554433", "").Problem(t, 413, "too_large")
+				s.raw(op, "Transfer-Encoding: chunked", chunk).Problem(t, 413, "too_large")
 				body := request(op, object{"shoe_size": 43, "metadata": object{"a": []int{1}}, "ASYNC": true, "Callback_URL": 7})
 				s.inline(s.alice.Do(t, "POST", "/"+op, body))
 			}

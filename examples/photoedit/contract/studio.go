@@ -1,10 +1,12 @@
 package contract
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -276,6 +278,26 @@ func (s *studio) inline(a *contract.Answer) []byte {
 		s.t.Fatalf("got %.200s, want one image, and download_urls empty", a.Body)
 	}
 	return v.Images[0]
+}
+
+// raw sends a request of alice's as it stands on the wire, and returns the answer, which may come before all has been sent.
+func (s *studio) raw(operation, header, body string) *contract.Answer {
+	s.t.Helper()
+	conn, err := s.net.Dial(s.t.Context(), "photo.example:443")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close() // ends the writing, too
+	go fmt.Fprintf(conn, "POST /v1/phota/%s HTTP/1.1\r\nHost: photo.example\r\nAuthorization: Bearer alice-token\r\n%s\r\n\r\n%s", operation, header, body)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &contract.Answer{Status: resp.StatusCode, Header: resp.Header, Body: p}
 }
 
 func wantEqual[T cmp.Ordered](t *testing.T, what string, got, want T) {
