@@ -117,14 +117,18 @@ func TestAMessageThatCannotBeMade(t *testing.T) {
 			return nil, nil
 		}, "succeeded", 3, 11 * time.Minute},
 		{"is given up in the end", func(int) (*callback.Message, error) { return nil, wrong }, callback.CodeFailed, 3, 11 * time.Minute},
-		{"is given up at once if the error is permanent", func(int) (*callback.Message, error) { return nil, jobqueue.Permanent("no_customer", wrong) }, "no_customer", 1, 0},
+		{"is given up at once if the error is permanent", func(int) (*callback.Message, error) {
+			return nil, jobqueue.Permanent("no_customer", wrong)
+		}, "no_customer", 1, 0},
 		{"has its own code also at the last attempt", func(try int) (*callback.Message, error) {
 			if try < 3 {
 				return nil, wrong
 			}
 			return nil, jobqueue.Permanent("no_customer", wrong)
 		}, "no_customer", 3, 11 * time.Minute},
-		{"may say when to try again", func(int) (*callback.Message, error) { return nil, jobqueue.RetryAfter(time.Hour, wrong) }, callback.CodeFailed, 3, 2 * time.Hour},
+		{"may say when to try again", func(int) (*callback.Message, error) {
+			return nil, jobqueue.RetryAfter(time.Hour, wrong)
+		}, callback.CodeFailed, 3, 2 * time.Hour},
 		{"may panic", func(try int) (*callback.Message, error) {
 			if try == 1 {
 				panic("a fault")

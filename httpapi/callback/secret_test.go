@@ -25,7 +25,9 @@ func TestSecretsThatAreTaken(t *testing.T) {
 }
 
 func TestSecretsThatAreRefused(t *testing.T) {
-	for _, s := range []string{"", "whsec_", "whsec_!!!", whsec(23), whsec(65), strings.TrimRight(whsec(25), "="), whsec(24) + "\n", whsec(24) + "====", "whsec_" + whsec(24)} {
+	for _, s := range []string{
+		"", "whsec_", "whsec_!!!", whsec(23), whsec(65), strings.TrimRight(whsec(25), "="), whsec(24) + "\n", whsec(24) + "====", "whsec_" + whsec(24),
+	} {
 		got, err := callback.ParseSecret(s)
 		if got != "" || err == nil {
 			t.Errorf("%q: got %q, %v, want an error", s, string(got), err)

@@ -71,7 +71,7 @@ func checkParsed(u *url.URL, allowHTTP bool) error {
 		return &forbidden{what: "the URL has a fragment"}
 	case u.Hostname() == "" || u.Opaque != "":
 		return &forbidden{what: "the URL has no host"}
-	case strings.Contains(u.Host, "%"):
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
 		return &forbidden{what: "the URL's host has a zone or is encoded"}
 	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && (err != nil || port == 0):
 		return &forbidden{what: "the URL's port is not from 1 to 65535"}

@@ -46,6 +46,8 @@ func TestURLsThatAreRefused(t *testing.T) {
 		{"https://example.com:http/", "parsed"},
 		{"https://[fe80::1%25eth0]/", "zone"},
 		{"https://exam%70le.com/", "parsed"},
+		{"https://ex%c3%a4mple.com/", "encoded"},
+		{"https://a%bb/", "encoded"},
 		{"https://exam%20ple.com/", "parsed"},
 		{`https://example.com\@inside/`, "parsed"},
 		{"https://[::1/", "parsed"},
@@ -75,7 +77,9 @@ func TestURLsThatAreTaken(t *testing.T) {
 
 // What is taken is a URL of ordinary form, of which a second parser could not think otherwise.
 func FuzzCheckURL(f *testing.F) {
-	for _, s := range []string{"https://example.com/a?b=c", "http://[::1]:80/", "https://a@b", "https://a#b", `https://a\b`, "https://a%00b/", "https://1.2.3.4:5"} {
+	for _, s := range []string{
+		"https://example.com/a?b=c", "http://[::1]:80/", "https://a@b", "https://a#b", `https://a\b`, "https://a%00b/", "https://1.2.3.4:5", "https://a%bb",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
