@@ -180,8 +180,8 @@ func TestWithOrderstatus(t *testing.T) {
 	openMarket()
 
 	types := []string{"text", "html", "json", "csv", "file", "url", "xlsx", "video"}
-	for _, kind := range types {
-		order(t, market.URL, kind, `{"want":"`+kind+`","seconds":2}`)
+	for i, kind := range types {
+		order(t, market.URL, kind, fmt.Sprintf(`{"want":%q,"seconds":%d}`, kind, i/2+1))
 	}
 	order(t, market.URL, "large", `{"want":"video","seconds":1,"size":6000000}`)
 	order(t, market.URL, "forged", `{"want":"video"}`)
@@ -191,10 +191,10 @@ func TestWithOrderstatus(t *testing.T) {
 	}
 
 	// Each side dies once while the other goes on, and both at once.
-	seller.wait(t, "GET /orders/video/status", 2)
+	seller.wait(t, "GET /orders/forged/status", 2) // which is asked for all the time
 	p.Kill()
 	openMarket()
-	seller.wait(t, "GET /orders/video/status", -1)
+	seller.wait(t, "GET /orders/forged/status", -1)
 	killSeller()
 	openSeller()
 	seller.wait(t, "GET /orders/forged/status", -1)

@@ -7,6 +7,10 @@
 //	curl -H 'Authorization: Bearer buyer' -d '{"order_id":"o-1","eta_bucket":"under_1_hr","inputs":{"name":"Ada"}}' http://127.0.0.1:8080/orders
 //	curl -H 'Authorization: Bearer buyer' http://127.0.0.1:8080/orders/o-1
 //	curl -H 'X-Api-Key: seller' -d '{"order_id":"o-1","filename":"cut.mp4","mime_type":"video/mp4","size":5}' http://127.0.0.1:8080/prepare
+//
+// The answer to the last has the put_url for the file. When the order has been completed the customer gets it, by the object_key in the result:
+//
+//	curl -G -H 'Authorization: Bearer buyer' --data-urlencode object_key=KEY http://127.0.0.1:8080/orders/o-1/files
 package main
 
 import (

@@ -189,7 +189,7 @@ func request(t *testing.T, method, url, body string) (int, map[string]any) {
 	return resp.StatusCode, v
 }
 
-// order orders, in a bucket of 5 minutes.
+// order orders, in a bucket of half an hour.
 func order(t *testing.T, base, id, inputs string) {
 	t.Helper()
 	if status, v := request(t, "POST", base+"/orders", fmt.Sprintf(`{"order_id":%q,"eta_bucket":"test","inputs":%s}`, id, inputs)); status != 202 {
@@ -202,7 +202,7 @@ func flags(db, seller, hook string, more ...string) []string {
 	return append([]string{
 		"-db", db, "-allow-http", "-webhook-url", seller + "/webhook", "-status-url", seller + "/orders/{order_id}/status",
 		"-notify-url", hook, "-notify-secret", secret, "-token", "buyer", "-header", "X-Api-Key: seller",
-		"-first-check", "200ms", "-interval", "200ms", "-eta", "test=5m",
+		"-first-check", "200ms", "-interval", "200ms", "-eta", "test=30m",
 	}, more...)
 }
 
@@ -210,7 +210,7 @@ func flags(db, seller, hook string, more ...string) []string {
 func TestAKilledProcessLosesNoOrder(t *testing.T) {
 	const orders, kills = 200, 3
 	var mu sync.Mutex
-	posts, gets := make(map[string]int), 0
+	posts, gets, killed := make(map[string]int), 0, 0
 	busy := make(chan struct{}, 1)
 	seller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
@@ -233,7 +233,7 @@ func TestAKilledProcessLosesNoOrder(t *testing.T) {
 		var n int
 		fmt.Sscanf(r.URL.Path, "/orders/o-%d/status", &n)
 		switch {
-		case gets%3 != 0:
+		case gets%3 != 0 || n >= orders/2 && killed < kills: // half of them are there all the time
 			io.WriteString(w, `{"status":"processing"}`)
 		case n%2 == 0:
 			io.WriteString(w, `{"status":"completed","output_type":"text","result_text":"done"}`)
@@ -256,6 +256,9 @@ func TestAKilledProcessLosesNoOrder(t *testing.T) {
 		}
 		p.Kill()
 		p = proc.Start(t, args...)
+		mu.Lock()
+		killed++
+		mu.Unlock()
 	}
 	h.wait(orders)
 	for i := range orders {
