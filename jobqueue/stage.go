@@ -112,8 +112,8 @@ func (c *core) stage(
 ) (blob ID, size int64, err error) {
 	buf := make([]byte, stageChunks*storage.ChunkSize)
 	for n := uint32(0); ; n += stageChunks {
-		k, err := io.ReadFull(r, buf)
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		k, err := readFull(r, buf)
+		last := err == io.EOF
 		if err != nil && !last {
 			return blob, size, fmt.Errorf("reading the %s: %w", what, err)
 		}
@@ -144,6 +144,20 @@ func (c *core) stage(
 			return blob, size, err
 		}
 	}
+}
+
+// readFull reads until buf is full: the error is io.EOF if what there is ended before. Unlike io.ReadFull it leaves io.ErrUnexpectedEOF to the
+// reader, which says with it that what it reads was cut off.
+func readFull(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var k int
+		k, err = r.Read(buf[n:])
+		n += k
+	}
+	if n == len(buf) && err == io.EOF {
+		err = nil // the next read says so again
+	}
+	return n, err
 }
 
 // takes demands that a queue takes something new. One that does not exist is created, unless queues have to be explicitly.
