@@ -165,6 +165,7 @@ func init() {
 		for _, kind := range append(mimeTypes, "text/plain; charset=utf-8", "IMAGE/PNG") {
 			m.prepare("o-1", "a", kind, 1)
 		}
+		m.prepare("o-1", "a.mp4", "video/mp4", 512<<20)
 		for _, c := range []struct {
 			body   any
 			status int

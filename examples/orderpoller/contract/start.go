@@ -186,6 +186,10 @@ func init() {
 				t.Errorf("%s %s: got no Allow", c.method, c.path)
 			}
 		}
+		a := m.customer.Do(t, "POST", "/orders", `{"order_id":"o-1","eta_bucket":"soon"}`)
+		if detail, _ := a.JSON(t)["detail"].(string); !strings.Contains(detail, "eta_bucket") {
+			t.Errorf("got detail %q, want the field in it", detail)
+		}
 		wantEqual(t, "calls of the seller", len(m.asked()), 0)
 	})
 
