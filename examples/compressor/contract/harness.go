@@ -69,6 +69,19 @@ func (w *world) upload(name string, p []byte, header ...string) *contract.Answer
 	return w.Do(w.t, "POST", "/1.0/compress", body, append([]string{"Content-Type", kind}, header...)...)
 }
 
+// refused makes a submit that need not be read to its end to be refused. The connection may then be closed while the rest is being sent, before the client
+// has looked at the answer: it asks again.
+func (w *world) refused(body any, header ...string) *contract.Answer {
+	w.t.Helper()
+	for range 20 {
+		if a, err := w.Try(w.t.Context(), "POST", "/1.0/compress", body, header...); err == nil {
+			return a
+		}
+	}
+	w.t.Fatal("got no answer to a submit that is to be refused")
+	return nil
+}
+
 // fetch submits a URL.
 func (w *world) fetch(url string, header ...string) *contract.Answer {
 	w.t.Helper()
