@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -46,7 +45,7 @@ func (a *App) open(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) e
 	if _, _, err := b.Queue(id).Configure(r.Context(), jobqueue.Settings{Tags: in.Tags}); err != nil {
 		return err
 	}
-	return created(w, struct {
+	return a.api.WriteJSON(w, r, http.StatusCreated, struct {
 		ID string `json:"session_id"`
 	}{id})
 }
@@ -64,7 +63,7 @@ func (a *App) add(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) er
 	case !info.Closed.IsZero():
 		return jobqueue.ErrQueueClosed
 	}
-	u, err := openUpload(w, r)
+	u, err := a.openUpload(w, r)
 	if err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func (a *App) add(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) er
 	if err != nil {
 		return inWords(err)
 	}
-	return created(w, struct {
+	return a.api.WriteJSON(w, r, http.StatusCreated, struct {
 		ID    string `json:"image_id"`
 		Index uint64 `json:"image_index"`
 	}{imagePrefix + j.ID.String(), j.Position})
@@ -170,16 +169,4 @@ func inWords(err error) error {
 		return &jobqueue.InvalidError{Field: "Content-Type", Problem: bad.Problem}
 	}
 	return err
-}
-
-func created(w http.ResponseWriter, v any) error {
-	p, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusCreated)
-	w.Write(p) // where the client has gone there is nobody to tell
-	return nil
 }
