@@ -181,11 +181,3 @@ func (s *seller) failed(location string, words ...string) {
 
 // until lets time pass until so long after the seller began.
 func (s *seller) until(d time.Duration) { time.Sleep(d - time.Since(s.began)) }
-
-// at returns when the calls were made.
-func at(calls []call) (out []time.Duration) {
-	for _, c := range calls {
-		out = append(out, c.at)
-	}
-	return out
-}

@@ -81,7 +81,9 @@ func init() {
 			}
 		}
 		at := s.video(500 * time.Millisecond)
-		s.processing(at)
+		if v := s.processing(at); v != "99%" {
+			t.Errorf("got progress %q of a video that has yet to be sent, want 99%%", v)
+		}
 		s.until(5 * time.Minute)
 		s.sent(at, 0)
 		got := make([]time.Duration, 0)
