@@ -24,7 +24,7 @@ const (
 	uploadFor   = time.Hour   // how long a platform that does not answer is tried
 	maxPause    = time.Minute // between two attempts
 	maxPrepared = 64 << 10    // bytes of what prepare answers
-	maxKey      = 1 << 10     // bytes of an object key
+	maxKey      = 512         // bytes of an object key, which with its put_url must fit into a progress message when all is escaped
 )
 
 // An upload is how far a file has been sent ahead.
