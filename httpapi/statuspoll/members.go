@@ -5,7 +5,7 @@ import "encoding/json"
 // An object is what was asked for of a JSON object: the members of some names, as they stand in the text. A member that is null is left out.
 type object struct {
 	members map[string][]byte
-	twice   []string // names that stand there more than once; the last one counts
+	twice   []string // names that stand there more than once; the last that is not null counts
 }
 
 // readObject finds members by their exact names. The text is valid JSON; ok says whether it is an object. Nothing of it is copied: encoding/json alone
@@ -35,7 +35,6 @@ func readObject(p []byte, wanted func(name string) bool) (o object, ok bool) {
 			o.twice = append(o.twice, name)
 		}
 		seen[name] = true
-		delete(o.members, name)
 		if string(value) != "null" {
 			o.members[name] = value
 		}

@@ -426,13 +426,13 @@ func TestATryThatWasInterruptedIsMadeAgain(t *testing.T) {
 func TestAnOrderThatSomebodyElseWroteInto(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
-		var id jobqueue.ID
+		broker, id := w.broker, make(chan jobqueue.ID, 1)
 		w.webhook = func(rw http.ResponseWriter, r *http.Request, n int) {
 			time.Sleep(2 * time.Second)
-			w.broker.Progress(context.Background(), id, jobqueue.AnyToken, jobqueue.Progress{Message: "half done"})
+			broker.Progress(context.Background(), <-id, jobqueue.AnyToken, jobqueue.Progress{Message: "half done"})
 			time.Sleep(2 * time.Second)
 		}
-		id = w.order("under_2_min").ID
+		id <- w.order("under_2_min").ID
 		w.sleepUntil(3 * time.Second)
 		w.stop()
 		w.start(w.store)

@@ -330,6 +330,7 @@ func TestAFailedAnswerIsNeverBroken(t *testing.T) {
 		{`["x"]`, "", "not a string"},
 		{`false`, "", "not a string"},
 		{`"first","error_message":"second"`, "second", "twice"},
+		{`"first","error_message":null`, "first", "twice"},
 		{"\"a\xffb\"", "a\ufffdb", ""},
 		{`"\ud800"`, "\ufffd", ""},
 		{`"a\u0000b"`, "a\ufffdb", ""},
