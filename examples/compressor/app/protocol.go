@@ -229,7 +229,7 @@ func digits(j *jobqueue.Job) string { return strconv.FormatInt(j.Expires.Unix()/
 
 // The refusals of a submit, besides those of package jobqueue.
 var (
-	errNotJSON = errors.New(notJSON)
+	errNotJSON = errors.New("the body is not JSON")
 
 	errKind = &httpapi.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 		Detail: `send multipart/form-data with a "file", or application/json with a "url"`}

@@ -71,6 +71,7 @@ func init() {
 	suite.Case("a fetch that the network fails is tried a few times", "OWN-3", func(t *testing.T, open contract.Opener) {
 		w := begin(t, open)
 		s := sourceAt(w, "files.example")
+		began := time.Now()
 		good, bad := w.accepted(w.fetch("https://files.example/a.txt")), w.accepted(w.fetch("https://nowhere.example/a.txt"))
 		for range 3 {
 			s <- statusOf(http.StatusBadGateway)
@@ -79,6 +80,9 @@ func init() {
 		w.completed(good)
 		if got := w.failed(w.ended(bad)); !strings.Contains(got, "could not be fetched") {
 			t.Errorf("got message %q", got)
+		}
+		if took := time.Since(began); took < 40*time.Second || took > limit {
+			t.Errorf("the file of a server that is not there was given up after %v, want three pauses of 42s in all", took)
 		}
 		again := w.accepted(w.fetch("https://files.example/a.txt"))
 		for range 4 {
