@@ -12,13 +12,15 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// answer writes v as JSON. An error means that nothing has been written.
+// answer writes v as JSON, in which the & of URLs stands as it is. An error means that nothing has been written.
 func (c *call) answer(status int, v any) error {
-	p, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	c.answerText(status, p)
+	c.answerText(status, bytes.TrimSuffix(text.Bytes(), []byte("\n")))
 	return nil
 }
 
