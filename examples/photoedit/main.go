@@ -39,7 +39,7 @@ func define(f *flag.FlagSet) func(serve.Env) (serve.App, error) {
 	f.Int64Var(&c.FinalCost, "final-cost", 2, "what is charged when it succeeds")
 	f.DurationVar(&c.Retention, "retention", 24*time.Hour, "how long a job that has ended, and its image, can be had")
 	f.DurationVar(&c.Tombstone, "tombstone", 30*24*time.Hour, "how long it is answered 410 after that")
-	f.BoolVar(&c.AllowPrivateFetch, "allow-private-fetch", false, "let image_url be any address, and plain HTTP: for tests")
+	f.BoolVar(&c.AllowPrivateFetch, "allow-private-fetch", false, "let image_url be any address: for tests")
 	f.BoolVar(&c.AllowPrivateCallbacks, "allow-private-callbacks", false, "let callback_url be any address, and plain HTTP: for tests")
 	return func(env serve.Env) (serve.App, error) {
 		switch {

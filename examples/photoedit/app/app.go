@@ -48,7 +48,7 @@ type Config struct {
 	SigningKey []byte // of download URLs, at least 16 bytes; nil: a random one, so that they go with the App
 	BaseURL    string // under which the service is reached, for the URLs it gives out; "": they are paths
 
-	AllowPrivateFetch     bool // image_url may be any address, in plain HTTP too: for tests
+	AllowPrivateFetch     bool // image_url may be any address: for tests
 	AllowPrivateCallbacks bool // callback_url may be any address, in plain HTTP too: for tests
 
 	FetchClient, CallbackClient *http.Client // nil: outbound's, as the two fields above say
@@ -91,7 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.FetchClient == nil {
-		c.FetchClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateFetch, AllowHTTP: c.AllowPrivateFetch, Timeout: fetchTime})
+		c.FetchClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateFetch, AllowHTTP: true, Timeout: fetchTime})
 	}
 	if c.CallbackClient == nil {
 		c.CallbackClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateCallbacks, AllowHTTP: c.AllowPrivateCallbacks})

@@ -16,10 +16,6 @@ type step func(ctx context.Context, img *image.NRGBA) (*image.NRGBA, error)
 // maxSteps bounds the work that a prompt asks for.
 const maxSteps = 16
 
-// errNoStep says that a prompt has no word that is known.
-var errNoStep = errors.New("says nothing that can be done; known are rotate (left, right, 90, 180, 270), resize WxH, half, double, mirror, flip, " +
-	"gray, invert, blur, sharpen, brighten, darken, enhance")
-
 // words are the steps without parameters.
 var words = map[string]step{
 	"mirror": mirror, "flip": flip, "gray": gray, "grey": gray, "grayscale": gray, "invert": invert, "blur": blur, "sharpen": sharpen,
@@ -30,7 +26,8 @@ var words = map[string]step{
 // quarters are the words after rotate, and how many quarters of a turn to the right they are.
 var quarters = map[string]int{"left": 3, "right": 1, "90": 1, "180": 2, "270": 3}
 
-// parse returns the steps of a prompt. It understands some words and passes over the others: "please rotate it left, then blur".
+// parse returns the steps of a prompt. It understands some words (rotate left, right, 90, 180 or 270, resize WxH, and those above) and passes over the
+// others: "please rotate it left, then blur".
 func parse(prompt string) ([]step, error) {
 	list := strings.FieldsFunc(strings.ToLower(prompt), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	var steps []step
@@ -56,10 +53,7 @@ func parse(prompt string) ([]step, error) {
 			steps = append(steps, s)
 		}
 	}
-	switch {
-	case len(steps) == 0:
-		return nil, errNoStep
-	case len(steps) > maxSteps:
+	if len(steps) > maxSteps {
 		return nil, fmt.Errorf("asks for %d changes, at most %d are made", len(steps), maxSteps)
 	}
 	return steps, nil

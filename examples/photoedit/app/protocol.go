@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/pollackq/pollack/httpapi"
@@ -96,7 +95,7 @@ func (a *App) submit(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker,
 	if id != "" {
 		switch j, err := a.original(r.Context(), b, id); {
 		case err == nil:
-			return a.answerHandle(w, j)
+			return a.answerHandle(w, r, j)
 		case !errors.Is(err, jobqueue.ErrNotFound):
 			return err
 		}
@@ -110,15 +109,15 @@ func (a *App) submit(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker,
 	case err != nil:
 		return err
 	case req.async || j.Replayed: // somebody else with the same client_request_id was faster
-		return a.answerHandle(w, j)
+		return a.answerHandle(w, r, j)
 	}
 	return a.answerImage(w, r, b, j, req, id)
 }
 
-func (a *App) answerHandle(w http.ResponseWriter, j *jobqueue.Job) error {
+func (a *App) answerHandle(w http.ResponseWriter, r *http.Request, j *jobqueue.Job) error {
 	w.Header().Set("Location", a.config.BaseURL+pathJobs+j.ID.String())
 	w.Header().Set("Retry-After", pollAgain)
-	return answer(w, http.StatusAccepted, handle{j.ID.String(), "pending"})
+	return a.api.WriteJSON(w, r, http.StatusAccepted, handle{j.ID.String(), "pending"})
 }
 
 // answerImage answers a synchronous request when its job has ended. Whoever hangs up, and has no client_request_id to ask for the job with, wants it
@@ -164,7 +163,7 @@ func (a *App) answerImage(w http.ResponseWriter, r *http.Request, b *jobqueue.Br
 		}
 		out = &result{Images: [][]byte{data}, DownloadURLs: []string{}}
 	}
-	return answer(w, http.StatusOK, out)
+	return a.api.WriteJSON(w, r, http.StatusOK, out)
 }
 
 // poll answers where a job stands: 404 for one that is another account's or never was, 410 when its retention is over, however long others are
@@ -185,7 +184,7 @@ func (a *App) poll(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) e
 	case !j.State.Ended():
 		w.Header().Set("Retry-After", pollAgain)
 	}
-	return answer(w, http.StatusOK, a.statusOf(j))
+	return a.api.WriteJSON(w, r, http.StatusOK, a.statusOf(j))
 }
 
 // statusOf returns what a poll answers for a job.
@@ -241,7 +240,7 @@ func (a *App) balance(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]int64{"balance": n})
+	return a.api.WriteJSON(w, r, http.StatusOK, map[string]int64{"balance": n})
 }
 
 // secret answers {"secret": "whsec_..."}, which callbacks to the account are signed with.
@@ -251,25 +250,7 @@ func (a *App) secret(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker)
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]string{"secret": string(s)})
-}
-
-// answer writes v as JSON. A client has half a minute to take it, and a second more for every 16 KiB.
-func answer(w http.ResponseWriter, status int, v any) error {
-	body, err := encode(v)
-	if err != nil {
-		return err
-	}
-	until := time.Now().Add(30*time.Second + time.Duration(len(body)>>14)*time.Second)
-	http.NewResponseController(w).SetWriteDeadline(until) // where that is not supported the server's WriteTimeout holds
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body) // whoever has gone asks again
-	return nil
+	return a.api.WriteJSON(w, r, http.StatusOK, map[string]string{"secret": string(s)})
 }
 
 // encode returns v as JSON in which the & of URLs stands as it is.

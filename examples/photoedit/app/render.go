@@ -40,20 +40,6 @@ func measure(p []byte) (format string, err error) {
 	return format, nil
 }
 
-// checkPrompt says what is wrong with a prompt for an operation: edit and generate need one.
-func checkPrompt(operation, prompt string) error {
-	_, err := parse(prompt)
-	switch {
-	case operation == "edit":
-		return err
-	case operation == generate && prompt == "":
-		return errors.New("is missing: say what to draw")
-	case errors.Is(err, errNoStep):
-		return nil // it says nothing that changes the image
-	}
-	return err
-}
-
 // render makes the image of a task: JPEG of JPEG, otherwise PNG.
 func render(ctx context.Context, t task) (p []byte, contentType string, err error) {
 	img, format := (*image.NRGBA)(nil), "png"
@@ -63,10 +49,14 @@ func render(ctx context.Context, t task) (p []byte, contentType string, err erro
 		return nil, "", err
 	}
 	steps, err := parse(t.Prompt)
-	if err != nil && (t.Operation == "edit" || !errors.Is(err, errNoStep)) {
+	if err != nil {
 		return nil, "", err
 	}
 	switch t.Operation {
+	case "edit":
+		if len(steps) == 0 { // the prompt says nothing that is known
+			steps = []step{rotate(1)}
+		}
 	case "enhance":
 		steps = slices.Concat([]step{stretch, sharpen}, steps)
 	case "remix":

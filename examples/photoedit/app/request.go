@@ -75,10 +75,10 @@ func (f fields) request(operation string, c Config) (*request, error) {
 	if len(r.Prompt) > maxPrompt {
 		return nil, unprocessable("prompt", "has %d bytes, at most %d are allowed", len(r.Prompt), maxPrompt)
 	}
-	if err := checkPrompt(operation, r.Prompt); err != nil {
+	if _, err := parse(r.Prompt); err != nil {
 		return nil, unprocessable("prompt", "%v", err)
 	}
-	return r, f.readImage(r, c.AllowPrivateFetch)
+	return r, f.readImage(r)
 }
 
 // readMode reads response_mode.
@@ -115,8 +115,12 @@ func (f fields) readCallback(r *request, allowHTTP bool) error {
 	return nil
 }
 
-// readImage reads the image: exactly one of image and image_url, or none for generate.
-func (f fields) readImage(r *request, allowHTTP bool) error {
+// readImage reads the image: exactly one of image and image_url. generate draws one of its own, and looks at neither. Whether an image can be read is
+// found out by the worker.
+func (f fields) readImage(r *request) error {
+	if r.Operation == generate {
+		return nil
+	}
 	inline, err := f.text("image")
 	if err != nil {
 		return err
@@ -125,14 +129,10 @@ func (f fields) readImage(r *request, allowHTTP bool) error {
 		return err
 	}
 	switch hasInline, hasURL := f.given("image"), f.given("image_url"); {
-	case r.Operation == generate && (hasInline || hasURL):
-		return unprocessable("image", "generate draws one of its own; use remix for one that is there")
-	case r.Operation == generate:
-		return nil
 	case hasInline && hasURL:
 		return unprocessable("image", "there is an image_url, too")
 	case hasURL:
-		if _, err := outbound.CheckURL(r.ImageURL, allowHTTP); err != nil {
+		if _, err := outbound.CheckURL(r.ImageURL, true); err != nil {
 			return unprocessable("image_url", "%v", err)
 		}
 		return nil
@@ -147,9 +147,6 @@ func (f fields) readImage(r *request, allowHTTP bool) error {
 	}
 	if r.Image, err = base64.StdEncoding.DecodeString(inline); err != nil {
 		return unprocessable("image", "is not standard base64")
-	}
-	if _, err := measure(r.Image); err != nil {
-		return unprocessable("image", "%v", err)
 	}
 	return nil
 }
