@@ -32,7 +32,7 @@ func worthRetrying(err error) bool {
 	return !errors.As(err, &status) || status.Status >= http.StatusInternalServerError
 }
 
-// post hands an order to the webhook. Its error is a *outbound.StatusError or says that no answer came.
+// post hands an order to the webhook. The body is closed by net/http, which may still read it when post has returned. Its error is a *outbound.StatusError or says that no answer came.
 func (p *Poller) post(ctx context.Context, body *jobqueue.Content, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -69,7 +69,6 @@ func (t *turn) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer body.Close()
 	err = t.p.post(ctx, body, limit)
 	if err == nil {
 		now := t.now()
