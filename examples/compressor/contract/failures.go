@@ -72,18 +72,18 @@ func init() {
 		w := begin(t, open)
 		s := sourceAt(w, "files.example")
 		began := time.Now()
-		good, bad := w.accepted(w.fetch("https://files.example/a.txt")), w.accepted(w.fetch("https://nowhere.example/a.txt"))
-		for range 3 {
-			s <- statusOf(http.StatusBadGateway)
-		}
-		s <- bytesOf(text)
-		w.completed(good)
-		if got := w.failed(w.ended(bad)); !strings.Contains(got, "could not be fetched") {
+		if got := w.failed(w.ended(w.accepted(w.fetch("https://nowhere.example/a.txt")))); !strings.Contains(got, "could not be fetched") {
 			t.Errorf("got message %q", got)
 		}
 		if took := time.Since(began); took < 40*time.Second || took > limit {
 			t.Errorf("the file of a server that is not there was given up after %v, want three pauses of 42s in all", took)
 		}
+		good := w.accepted(w.fetch("https://files.example/a.txt"))
+		for range 3 {
+			s <- statusOf(http.StatusBadGateway)
+		}
+		s <- bytesOf(text)
+		w.completed(good)
 		again := w.accepted(w.fetch("https://files.example/a.txt"))
 		for range 4 {
 			s <- statusOf(http.StatusBadGateway)
