@@ -3,6 +3,7 @@ package statuspoll
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"slices"
 )
 
@@ -71,7 +72,7 @@ func (a Answer) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads an answer of any of the forms that Rules.Read takes. It demands that the fields are of their types, and no more.
 func (a *Answer) UnmarshalJSON(p []byte) error {
-	read, err := decode(p)
+	read, err := decode(p, math.MaxInt)
 	if err == nil {
 		*a = *read
 	}
@@ -126,8 +127,8 @@ func readTexts[T any](o object, prefix string, fields []textField[T], v *T) erro
 	return nil
 }
 
-// decode reads the fields that belong to an answer's status. An error is a *RuleError.
-func decode(p []byte) (*Answer, error) {
+// decode reads the fields that belong to an answer's status, of files one more than maxFiles at most. An error is a *RuleError.
+func decode(p []byte, maxFiles int) (*Answer, error) {
 	if !json.Valid(p) {
 		return nil, broken(RuleJSON, "", "must be one JSON object, of which nothing is cut off and behind which nothing stands")
 	}
@@ -139,19 +140,26 @@ func decode(p []byte) (*Answer, error) {
 	if raw, there := o.members["status"]; there {
 		a.Status, _ = readString(raw)
 	}
-	read, known := map[string]func(*Answer, object) error{
-		Processing: decodeProcessing, Completed: decodeCompleted, Failed: decodeFailed,
-	}[a.Status]
 	switch {
 	case slices.Contains(o.twice, "status"):
 		return nil, broken(RuleTwice, "status", "stands there twice")
-	case !known:
-		return nil, broken(RuleStatus, "status", `must be "processing", "completed" or "failed"`)
 	case len(o.twice) > 0 && a.Status != Failed:
 		return nil, broken(RuleTwice, o.twice[0], "stands there twice")
 	}
-	return a, read(a, o)
+	switch a.Status {
+	case Processing:
+		return a, decodeProcessing(a, o)
+	case Completed:
+		return a, decodeCompleted(a, o, maxFiles)
+	case Failed:
+		decodeFailed(a, o)
+		return a, nil
+	}
+	return nil, broken(RuleStatus, "status", mustBeStatus)
 }
+
+// mustBeStatus is the problem of a status that is none.
+const mustBeStatus = `must be "processing", "completed" or "failed"`
 
 func decodeProcessing(a *Answer, o object) (err error) {
 	if raw, there := o.members["progress"]; there {
@@ -160,7 +168,7 @@ func decodeProcessing(a *Answer, o object) (err error) {
 	return err
 }
 
-func decodeCompleted(a *Answer, o object) error {
+func decodeCompleted(a *Answer, o object, maxFiles int) error {
 	if err := readTexts(o, "", completedTexts, a); err != nil {
 		return err
 	}
@@ -168,14 +176,14 @@ func decodeCompleted(a *Answer, o object) error {
 	if !there {
 		return nil
 	}
-	return decodeFiles(a, raw)
+	return decodeFiles(a, raw, maxFiles)
 }
 
-// decodeFailed never fails: what it cannot read is said in Problem.
-func decodeFailed(a *Answer, o object) error {
+// decodeFailed reads the message. What it cannot read is said in Problem.
+func decodeFailed(a *Answer, o object) {
 	raw, there := o.members["error_message"]
 	if !there {
-		return nil
+		return
 	}
 	var ok bool
 	if a.ErrorMessage, ok = readString(raw); !ok {
@@ -183,5 +191,4 @@ func decodeFailed(a *Answer, o object) error {
 	} else if slices.Contains(o.twice, "error_message") {
 		a.Problem = "error_message stood there twice"
 	}
-	return nil
 }

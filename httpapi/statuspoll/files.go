@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// decodeFiles reads the files of an answer.
-func decodeFiles(a *Answer, raw []byte) (err error) {
+// decodeFiles reads the files of an answer, one more than the most that may be there if there are too many.
+func decodeFiles(a *Answer, raw []byte, most int) (err error) {
 	a.Files = []File{}
 	ok := readArray(raw, func(element []byte) bool {
 		var f File
 		f, err = decodeFile(element, fileField(len(a.Files), ""))
 		a.Files = append(a.Files, f)
-		return err == nil
+		return err == nil && len(a.Files) <= most
 	})
 	if !ok {
 		return broken(RuleType, "files", "must be an array")
@@ -38,7 +38,7 @@ func (r *Rules) checkFiles(a *Answer) error {
 	case len(a.Files) == 0:
 		return broken(RuleFiles, "files", "must have an entry")
 	case len(a.Files) > r.MaxFiles:
-		return broken(RuleFiles, "files", "has %d entries, at most %d are allowed", len(a.Files), r.MaxFiles)
+		return broken(RuleFiles, "files", "has more than %d entries", r.MaxFiles)
 	}
 	for i := range a.Files {
 		f := &a.Files[i]

@@ -1,6 +1,10 @@
 package statuspoll
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // An object is what was asked for of a JSON object: the members of some names, as they stand in the text. A member that is null is left out.
 type object struct {
@@ -63,8 +67,11 @@ func readArray(p []byte, each func(element []byte) bool) (ok bool) {
 
 // readString returns the value of a JSON string.
 func readString(p []byte) (s string, ok bool) {
-	if p[0] != '"' {
+	switch {
+	case p[0] != '"':
 		return "", false
+	case bytes.IndexByte(p, '\\') < 0 && utf8.Valid(p):
+		return string(p[1 : len(p)-1]), true
 	}
 	return s, json.Unmarshal(p, &s) == nil
 }

@@ -125,7 +125,7 @@ func (r *Rules) Read(body []byte) (*Answer, error) {
 	if int64(len(body)) > r.MaxBody {
 		return nil, r.bodyTooLarge()
 	}
-	a, err := decode(body)
+	a, err := decode(body, r.MaxFiles)
 	switch {
 	case err != nil:
 		return nil, err
@@ -194,7 +194,7 @@ func (r *Rules) Check(a *Answer) error {
 		}
 		return nil
 	}
-	return broken(RuleStatus, "status", `must be "processing", "completed" or "failed"`)
+	return broken(RuleStatus, "status", mustBeStatus)
 }
 
 func (r *Rules) checkCompleted(a *Answer) error {
