@@ -119,7 +119,7 @@ func messageOf(j *jobqueue.Job) string {
 // unfinished and its URL in Location; with "Prefer: wait=N" 200 with the result if there is one in time. What is not JSON is answered 400, with the
 // body, and the id, of a failed job.
 func (a *App) submit(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) error {
-	n, err := read(w, r)
+	n, err := a.read(w, r)
 	if errors.Is(err, errNotJSON) {
 		return a.refuse(w, r, b)
 	}
@@ -151,18 +151,8 @@ func (a *App) refuse(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker)
 	if err != nil {
 		return err
 	}
-	p, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Location", a.jobURL(r, j))
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusBadRequest)
-	w.Write(p)
-	return nil
+	w.Header().Set("Location", a.jobURL(r, j))
+	return a.api.WriteJSON(w, r, http.StatusBadRequest, v)
 }
 
 // status answers GET /1.0/jobs/{id}: 200 in all states, with Retry-After until the job has ended; 404 for what is not the caller's, and 410 for a week
@@ -233,12 +223,6 @@ var (
 
 	errKind = &httpapi.Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 		Detail: `send multipart/form-data with a "file", or application/json with a "url"`}
-	errNoFile   = invalid(`file: there is no part of that name in the multipart body`)
-	errDamaged  = invalid("the multipart body is damaged, or ends too early")
-	errCut      = invalid("the body could not be read to its end")
-	errSlow     = &httpapi.Problem{Status: http.StatusRequestTimeout, Code: "request_timeout", Detail: "the body took too long"}
-	errTooLarge = &httpapi.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-		Detail: "the body is too large: a file may have " + strconv.Itoa(maxInput) + " bytes, JSON " + strconv.Itoa(maxJSON)}
 )
 
 func invalid(detail string) *httpapi.Problem {

@@ -86,7 +86,7 @@ func worthRetrying(err error) bool {
 	return true
 }
 
-// compress returns the output for an input, and what is to be said of both. What cannot be made smaller is its own output.
+// compress returns the output for an input, and what is to be said of both. An image that would grow is its own output.
 func (a *App) compress(ctx context.Context, name string, in []byte) (out []byte, f *files, err error) {
 	k := kindOf(name, in)
 	if name == "" {
@@ -105,12 +105,12 @@ func (a *App) compress(ctx context.Context, name string, in []byte) (out []byte,
 	}
 	f = &files{Input: describe(name, k, in)}
 	switch {
+	case !k.isImage():
+		f.Output = describe(withGz(name), gzipKind, out)
 	case len(out) >= len(in):
 		out, f.Output = in, f.Input
-	case k.isImage():
-		f.Output = describe(name, k, out)
 	default:
-		f.Output = describe(withGz(name), gzipKind, out)
+		f.Output = describe(name, k, out)
 	}
 	return out, f, nil
 }

@@ -89,17 +89,10 @@ func init() {
 			}
 		}
 	})
-	suite.Case("what would grow is its own output", "OWN-1 S3-06", func(t *testing.T, open contract.Opener) {
+	suite.Case("an image that would grow is its own output", "OWN-1 S3-06", func(t *testing.T, open contract.Opener) {
 		w := begin(t, open)
-		mp4 := append([]byte("\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42"), noise(5000)...)
-		body, output := w.completed(w.accepted(w.upload("clip.bin", mp4)))
-		describes(t, body["input"], "clip.bin", "video", "mp4", "video/mp4", mp4)
-		describes(t, body["output"], "clip.bin", "video", "mp4", "video/mp4", mp4)
-		if !bytes.Equal(output, mp4) {
-			t.Errorf("got %d other bytes", len(output))
-		}
 		small := photo(t, 300, 200)
-		body, _ = w.completed(w.accepted(w.upload("a.jpg", small)))
+		body, _ := w.completed(w.accepted(w.upload("a.jpg", small)))
 		_, twice := w.completed(w.accepted(w.upload("a.jpg", w.Do(t, "GET", textOf(body, "url"), nil).Body)))
 		body, thrice := w.completed(w.accepted(w.upload("a.jpg", twice)))
 		if len(thrice) > len(twice) {

@@ -24,7 +24,7 @@ var suite = contract.New(
 	contract.Rule{ID: "S3-13", Says: "asking changes nothing, and final answers repeat to the byte; clients survive failures of the network"},
 	contract.Rule{ID: "S3-14", Says: "unknown and foreign jobs are 404; a job is kept for its retention, then 410 for a week, then 404"},
 
-	contract.Rule{ID: "OWN-1", Says: "JPEG and PNG are encoded anew, everything else is gzipped; what would grow is left as it is"},
+	contract.Rule{ID: "OWN-1", Says: "JPEG and PNG are encoded anew, everything else is gzipped; an image that would grow is left as it is"},
 	contract.Rule{ID: "OWN-2", Says: "whoever has the URL of an output may fetch it, with Range and HEAD, until the job is gone"},
 	contract.Rule{ID: "OWN-3", Says: "what is wrong with a file fails its job with a message; failures of the network are tried a few times first"},
 	contract.Rule{ID: "OWN-4", Says: "files are fetched from public addresses only, and no redirect is followed"},
