@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
@@ -62,15 +61,11 @@ func (a *App) prepare(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusCreated)
-	json.NewEncoder(w).Encode(struct {
+	return a.sellers.WriteJSON(w, r, http.StatusOK, struct {
 		ObjectKey string    `json:"object_key"`
 		PutURL    string    `json:"put_url"`
 		Expires   time.Time `json:"expires_at"`
 	}{u.Key, a.config.BaseURL + a.sellers.UploadURL(u, putPath), u.Expires})
-	return nil
 }
 
 // prepareUpload gives the upload an object key that no other has: orders/<order>/<yyyymmdd>-<6 hex>-<filename>.

@@ -24,7 +24,7 @@ type prepared struct {
 
 func (m *market) prepare(id, filename, kind string, size int) prepared {
 	m.t.Helper()
-	a := m.maker.Do(m.t, "POST", "/prepare", file(id, filename, kind, size)).Want(m.t, 201)
+	a := m.maker.Do(m.t, "POST", "/prepare", file(id, filename, kind, size)).Want(m.t, 200)
 	var p prepared
 	if err := json.Unmarshal(a.Body, &p); err != nil {
 		m.t.Fatal(err)

@@ -206,8 +206,8 @@ func init() {
 		}{
 			{nobody, "POST", "/orders", order, 401}, {nobody, "GET", "/orders/o-1", "", 401}, {nobody, "POST", "/prepare", file, 401},
 			{wrong, "POST", "/orders", order, 401}, {wrong, "GET", "/orders/o-1", "", 401}, {wrong, "POST", "/prepare", file, 401},
-			{m.maker, "POST", "/orders", order, 401}, {m.maker, "GET", "/orders/o-1", "", 401}, {m.maker, "POST", "/prepare", file, 201},
-			{half, "POST", "/prepare", file, 401}, {m.customer, "POST", "/prepare", file, 201}, {nobody, "PUT", "/uploads", "x", 403},
+			{m.maker, "POST", "/orders", order, 401}, {m.maker, "GET", "/orders/o-1", "", 401}, {m.maker, "POST", "/prepare", file, 200},
+			{half, "POST", "/prepare", file, 401}, {m.customer, "POST", "/prepare", file, 200}, {nobody, "PUT", "/uploads", "x", 403},
 		} {
 			a := c.client.Do(t, c.method, c.path, io.Reader(strings.NewReader(c.body)))
 			if a.Status != c.status || c.status == 401 && a.Header.Get("WWW-Authenticate") == "" {

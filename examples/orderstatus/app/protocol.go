@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"html"
 	"io"
@@ -77,14 +76,10 @@ func (a *App) webhook(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker
 		h.Set("Idempotent-Replayed", "true")
 	}
 	h.Set("Location", "/orders/"+pathSegment(body.OrderID)+"/status")
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusAccepted)
-	json.NewEncoder(w).Encode(struct {
+	return a.platform.WriteJSON(w, r, http.StatusAccepted, struct {
 		OrderID string `json:"order_id"`
 		Status  string `json:"status"`
 	}{body.OrderID, statuspoll.Processing})
-	return nil
 }
 
 func (o *order) check() error {
