@@ -50,7 +50,7 @@ func define(f *flag.FlagSet) func(serve.Env) (serve.App, error) {
 			return nil
 		})
 	f.StringVar(&c.NotifyURL, "notify-url", "", "`URL` that is told, signed, of each order that ends; without it nobody is")
-	secret := f.String("notify-secret", "", "what notifications are signed with: whsec_ and the base64 of 24 to 64 bytes")
+	secret := f.String("notify-secret", "", "what notifications are signed with: whsec_ and the base64 of 24 to 64 random bytes, or any other text")
 	f.Func("token", "bearer `token` for /orders, and for /prepare too; may be repeated. Without any, /orders is open to everybody, and without -header /prepare, too",
 		func(s string) error {
 			if s == "" {

@@ -17,7 +17,7 @@ func whsec(bytes int) string {
 }
 
 func TestSecretsThatAreTaken(t *testing.T) {
-	for _, s := range []string{whsec(24), whsec(25), whsec(32), whsec(64), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "any text", "WHSEC_!", "x"} {
+	for _, s := range []string{whsec(1), whsec(24), whsec(25), whsec(32), whsec(64), whsec(65), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "any text", "WHSEC_!", "x"} {
 		if got, err := callback.ParseSecret(s); string(got) != s || err != nil {
 			t.Errorf("%q: got %q, %v", s, string(got), err)
 		}
@@ -26,7 +26,7 @@ func TestSecretsThatAreTaken(t *testing.T) {
 
 func TestSecretsThatAreRefused(t *testing.T) {
 	for _, s := range []string{
-		"", "whsec_", "whsec_!!!", whsec(23), whsec(65), strings.TrimRight(whsec(25), "="), whsec(24) + "\n", whsec(24) + "====", "whsec_" + whsec(24),
+		"", "whsec_", "whsec_!!!", strings.TrimRight(whsec(25), "="), whsec(24) + "\n", whsec(24) + "====", "whsec_" + whsec(24),
 	} {
 		got, err := callback.ParseSecret(s)
 		if got != "" || err == nil {
