@@ -46,7 +46,7 @@ func serveHTTP(t *testing.T, h http.Handler) *http.Client {
 		hc.CloseIdleConnections()
 		srv.Close()
 		<-done
-		time.Sleep(time.Second) // of the bubble: net/http lets connections linger that it closes after an early answer
+		time.Sleep(time.Minute) // of the bubble: net/http lets connections linger that it closes after an early answer, and a handler may have just begun
 	})
 	return hc
 }
