@@ -11,7 +11,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -144,12 +143,6 @@ func init() {
 			nobody.Do(t, "GET", "/"+strings.Join(p, "/"), nil).Problem(t, http.StatusNotFound, "not_found")
 		}
 	})
-}
-
-func noise(n int) []byte {
-	p := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(p)
-	return p
 }
 
 // photo returns a JPEG of high quality.
