@@ -32,7 +32,7 @@ func worthRetrying(err error) bool {
 	return !errors.As(err, &status) || status.Status >= http.StatusInternalServerError
 }
 
-// post hands an order to the webhook. The body is closed by net/http, which may still read it when post has returned. Its error is a *outbound.StatusError or says that no answer came.
+// post hands an order to the webhook. Its error is a *outbound.StatusError or says that no answer came.
 func (p *Poller) post(ctx context.Context, body *jobqueue.Content, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -100,7 +100,8 @@ func (p *Poller) send(ctx context.Context, method, url string, body *jobqueue.Co
 		req.Header[name] = values
 	}
 	if body != nil {
-		req.Body, req.ContentLength = body, body.Size()
+		// net/http may still read it when the answer is there, and close it twice at once. There is nothing to be closed: it is in memory.
+		req.Body, req.ContentLength = io.NopCloser(body), body.Size()
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := p.opts.Client.Do(req)
