@@ -72,6 +72,7 @@ func init() {
 		id := w.accepted(w.fetch("https://files.example/1.txt"))
 		synctest.Wait()
 		w.stop()
+		synctest.Wait() // the source has seen that its first caller has gone
 		w = beginOn(t, store, n)
 		if got := w.word(id); got != "processing" {
 			t.Errorf("got %s after a restart, want processing", got)
