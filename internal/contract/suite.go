@@ -88,9 +88,12 @@ func (s *Suite) Run(t *testing.T, open Opener) {
 	t.Log("the rules:" + table.String())
 }
 
-// RunAll runs the suite on the stores of this module, memory and a bbolt file.
+// RunAll runs the suite on the stores of this module, memory and a bbolt file; with go test -short in memory only.
 func RunAll(t *testing.T, run func(t *testing.T, open Opener)) {
 	stores := map[string]Opener{"memstore": Memory, "boltstore": Bolt}
+	if testing.Short() {
+		delete(stores, "boltstore")
+	}
 	for _, name := range slices.Sorted(maps.Keys(stores)) {
 		t.Run(name, func(t *testing.T) { run(t, stores[name]) })
 	}

@@ -42,9 +42,13 @@ type Process struct {
 	stderr lines
 }
 
-// Start starts the program on a free port of loopback and returns once it says "listening on". It is killed when the test ends.
+// Start starts the program on a free port of loopback and returns once it says "listening on". It is killed when the test ends. With go test -short
+// the test is skipped.
 func Start(t *testing.T, args ...string) *Process {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("no processes with -short")
+	}
 	p := &Process{t: t, ended: make(chan struct{})}
 	p.cmd = command(append([]string{"-addr", "127.0.0.1:0"}, args...))
 	p.cmd.Stderr = &p.stderr
