@@ -27,7 +27,6 @@ type Account struct {
 // ReadAccounts reads a JSON list of accounts.
 func ReadAccounts(r io.Reader) ([]Account, error) {
 	d := json.NewDecoder(r)
-	d.DisallowUnknownFields()
 	var accounts []Account
 	if err := d.Decode(&accounts); err != nil {
 		return nil, err
@@ -38,9 +37,9 @@ func ReadAccounts(r io.Reader) ([]Account, error) {
 	return accounts, nil
 }
 
-// tokens returns whose each token is, and says what is wrong with accounts: each has its own name and token.
+// tokens returns whose each token is, and says what is wrong with accounts. An account may be there several times, for several tokens.
 func tokens(c Config) (map[string]string, error) {
-	owners, names := make(map[string]string), make(map[string]bool)
+	owners := make(map[string]string)
 	for i, a := range c.Accounts {
 		fail := func(format string, args ...any) error {
 			return fmt.Errorf("account %d (%q): %s", i+1, a.Account, fmt.Sprintf(format, args...))
@@ -48,11 +47,9 @@ func tokens(c Config) (map[string]string, error) {
 		switch {
 		case a.Account == "" || len(a.Account) > jobqueue.MaxName:
 			return nil, fail("the name must have 1 to %d bytes", jobqueue.MaxName)
-		case names[a.Account]:
-			return nil, fail("is there twice")
 		case a.Balance < 0 || a.Balance > MaxAmount:
 			return nil, fail("the balance must be from 0 to %d", int64(MaxAmount))
-		case a.Token != "" && owners[a.Token] != "":
+		case a.Token != "" && owners[a.Token] != "" && owners[a.Token] != a.Account:
 			return nil, fail("another account has the same token")
 		}
 		if a.Secret != "" {
@@ -60,7 +57,6 @@ func tokens(c Config) (map[string]string, error) {
 				return nil, fail("%v", err)
 			}
 		}
-		names[a.Account] = true
 		if a.Token != "" {
 			owners[a.Token] = a.Account
 		}

@@ -53,7 +53,7 @@ type Config struct {
 
 	FetchClient, CallbackClient *http.Client // nil: outbound's, as the two fields above say
 
-	Workers int // images at once, those being fetched included: 8. Two are being edited at once
+	Workers int // images at once, those being fetched included: 32. Two are being edited at once
 	Backlog int // images that wait: 1,000. More are refused with 429
 	Log     *slog.Logger
 }
@@ -82,7 +82,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Tombstone = 30 * 24 * time.Hour
 	}
 	if c.Workers == 0 {
-		c.Workers = 8
+		c.Workers = 32
 	}
 	if c.Backlog == 0 {
 		c.Backlog = 1000
@@ -91,7 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.FetchClient == nil {
-		c.FetchClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateFetch, AllowHTTP: true, Timeout: fetchTime})
+		c.FetchClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateFetch, AllowHTTP: true, Timeout: -1})
 	}
 	if c.CallbackClient == nil {
 		c.CallbackClient = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateCallbacks, AllowHTTP: c.AllowPrivateCallbacks})

@@ -50,9 +50,36 @@ func (a *App) settle(job string, succeeded bool) error {
 	return a.ledger.Settle(job, cost)
 }
 
-// reconcile releases the reservations whose jobs do not exist, and settles those whose jobs have ended.
+// settleEnded settles what is reserved for jobs of an account that have ended, and that "billing" has not come to yet.
+func (a *App) settleEnded(ctx context.Context, account string) error {
+	return a.eachReserved(ctx, account, func(id string, j *jobqueue.Job, err error) error {
+		if err != nil || !j.State.Ended() { // where there is no job yet it may still come
+			return nil
+		}
+		return a.settle(id, j.State == jobqueue.Succeeded)
+	})
+}
+
+// reconcile releases the reservations whose jobs do not exist, and settles those whose jobs have ended. It is called before there can be new ones.
 func (a *App) reconcile(ctx context.Context) error {
-	reserved, err := a.ledger.Reserved()
+	return a.eachReserved(ctx, "", func(id string, j *jobqueue.Job, err error) error {
+		switch {
+		case err == nil && !j.State.Ended():
+			return nil
+		case errors.Is(err, jobqueue.ErrCorrupt):
+			a.config.Log.Error("the job of a reservation is damaged; the reservation stays", "job", id)
+			return nil
+		case err != nil && !errors.Is(err, jobqueue.ErrNotFound) && !errors.Is(err, jobqueue.ErrGone):
+			return err
+		}
+		a.config.Log.Info("a reservation that was left over is settled", "job", id)
+		return a.settle(id, err == nil && j.State == jobqueue.Succeeded)
+	})
+}
+
+// eachReserved calls fn for the jobs that an account, "" for all, has reservations for, with the job or why there is none.
+func (a *App) eachReserved(ctx context.Context, account string, fn func(id string, j *jobqueue.Job, err error) error) error {
+	reserved, err := a.ledger.Reserved(account)
 	if err != nil {
 		return err
 	}
@@ -62,19 +89,9 @@ func (a *App) reconcile(ctx context.Context) error {
 			return fmt.Errorf("ledger: reservation %q: %w", text, err)
 		}
 		j, err := a.broker.Job(ctx, id)
-		switch {
-		case err == nil && !j.State.Ended():
-			continue
-		case errors.Is(err, jobqueue.ErrCorrupt):
-			a.config.Log.Error("the job of a reservation is damaged; the reservation stays", "job", id)
-			continue
-		case err != nil && !errors.Is(err, jobqueue.ErrNotFound) && !errors.Is(err, jobqueue.ErrGone):
+		if err := fn(text, j, err); err != nil {
 			return err
 		}
-		if err := a.settle(text, err == nil && j.State == jobqueue.Succeeded); err != nil {
-			return err
-		}
-		a.config.Log.Info("a reservation that was left over has been settled", "job", id)
 	}
 	return nil
 }

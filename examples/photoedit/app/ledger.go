@@ -60,6 +60,9 @@ func OpenLedger(path string) (*Ledger, error) {
 	if l.db, err = bbolt.Open(path, 0o600, &options); err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
+	if l.temporary {
+		os.Remove(path) // where a file that is open can be removed, nothing is left of it however the process ends
+	}
 	err = l.db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucketAccounts)
 		if err == nil {
@@ -78,7 +81,7 @@ func (l *Ledger) Close() error {
 	path := l.db.Path()
 	err := l.db.Close()
 	if l.temporary {
-		err = errors.Join(err, os.Remove(path))
+		os.Remove(path) // unless it has been removed already
 	}
 	return err
 }
@@ -176,12 +179,16 @@ func (l *Ledger) Settle(job string, cost int64) error {
 	})
 }
 
-// Reserved returns the ids of the jobs that have a reservation.
-func (l *Ledger) Reserved() (jobs []string, err error) {
+// Reserved returns the ids of the jobs that an account, "" for all, has reservations for.
+func (l *Ledger) Reserved(name string) (jobs []string, err error) {
 	return jobs, l.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketReservations).ForEach(func(k, _ []byte) error {
-			jobs = append(jobs, string(k))
-			return nil
+		return tx.Bucket(bucketReservations).ForEach(func(k, p []byte) error {
+			var held reservation
+			err := json.Unmarshal(p, &held)
+			if err == nil && (name == "" || held.Account == name) {
+				jobs = append(jobs, string(k))
+			}
+			return err
 		})
 	})
 }

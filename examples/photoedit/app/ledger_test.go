@@ -122,7 +122,7 @@ func TestReservationsThatAreLeftOverAreSettledAtTheStart(t *testing.T) {
 		must(t, a.Shutdown(ctx))
 		l = open(t, path)
 		wantBalance(t, l, 100-5-2)
-		if reserved, err := l.Reserved(); err != nil || !slices.Equal(reserved, []string{later.ID.String()}) {
+		if reserved, err := l.Reserved(""); err != nil || !slices.Equal(reserved, []string{later.ID.String()}) {
 			t.Errorf("got reservations %v, %v, want that of the job that has not ended", reserved, err)
 		}
 		must(t, l.Close())

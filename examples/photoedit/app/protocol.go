@@ -24,11 +24,10 @@ const (
 )
 
 const (
-	syncTime   = 30 * time.Second // from a synchronous request to its answer, in the queue and at work; then 504
-	asyncTime  = 10 * time.Minute // from an asynchronous one to the end of its job; then it has failed
-	settleTime = time.Second      // how long GET balance waits for what has ended to be settled
-	pollAgain  = "2"              // seconds, for Retry-After
-	maxBody    = 32 << 20         // bytes of a request
+	syncTime  = 30 * time.Second // from a synchronous request to its answer, in the queue and at work; then 504
+	asyncTime = 10 * time.Minute // from an asynchronous one to the end of its job; then it has failed
+	pollAgain = "2"              // seconds, for Retry-After
+	maxBody   = 32 << 20         // bytes of a request
 )
 
 // A handle is what an asynchronous submit is answered with: 202, with Location and Retry-After. A repeated submit gets the same one, whatever has
@@ -228,14 +227,12 @@ func (a *App) file(w http.ResponseWriter, r *http.Request, _ *jobqueue.Broker) e
 	return nil
 }
 
-// balance answers {"balance": N}. Whoever has seen a job end sees it settled: as a rule that has happened, and otherwise it takes a moment.
+// balance answers {"balance": N}. Whoever has seen a job end sees it settled.
 func (a *App) balance(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) error {
-	ctx, cancel := context.WithTimeout(r.Context(), settleTime)
-	defer cancel()
-	if err := a.broker.Queue(queueBilling).Idle(ctx); err != nil && ctx.Err() == nil {
+	account, _ := b.Account()
+	if err := a.settleEnded(r.Context(), account); err != nil {
 		return err
 	}
-	account, _ := b.Account()
 	n, err := a.ledger.Balance(account)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pollackq/pollack/httpapi"
 	"github.com/pollackq/pollack/httpapi/outbound"
@@ -50,8 +51,8 @@ func (f fields) given(name string) bool { return f[name] != nil && string(f[name
 // requestID returns the client_request_id, "" if there is none.
 func (f fields) requestID() (string, error) {
 	id, err := f.text("client_request_id")
-	if err == nil && f.given("client_request_id") && (id == "" || len(id) > jobqueue.MaxName || strings.Contains(id, "\x00")) {
-		err = unprocessable("client_request_id", "must have 1 to %d bytes, none of them NUL", jobqueue.MaxName)
+	if err == nil && f.given("client_request_id") && (id == "" || len(id) > jobqueue.MaxName || strings.ContainsFunc(id, unicode.IsControl)) {
+		err = unprocessable("client_request_id", "must have 1 to %d bytes and no control characters", jobqueue.MaxName)
 	}
 	return id, err
 }

@@ -17,10 +17,10 @@ const (
 	codeAddress = "forbidden_address"
 )
 
-const (
-	maxFetch  = 24 << 20         // bytes of an image at an image_url: as much as can be sent in base64
-	fetchTime = 15 * time.Second // of an attempt to fetch one
-)
+const maxFetch = 24 << 20 // bytes of an image at an image_url: as much as can be sent in base64
+
+// fetchPauses are the pauses between tries to fetch an image. Each may take as long as the job has.
+var fetchPauses = []time.Duration{time.Second, 4 * time.Second}
 
 // A task is the payload of a job.
 type task struct {
@@ -34,7 +34,7 @@ type task struct {
 func (a *App) make(ctx context.Context, t task, d *jobqueue.Delivery) error {
 	if t.ImageURL != "" {
 		var err error
-		if t.Image, err = a.fetch(ctx, t.ImageURL); err != nil {
+		if t.Image, err = a.fetch(ctx, t.ImageURL, d.Deliveries); err != nil {
 			return err
 		}
 	}
@@ -54,21 +54,23 @@ func (a *App) make(ctx context.Context, t task, d *jobqueue.Delivery) error {
 	return d.Complete(ctx, jobqueue.NewResult{Data: p, ContentType: contentType})
 }
 
-// fetch gets the image at a URL. What may be better later is tried again, as long as the job has time.
-func (a *App) fetch(ctx context.Context, url string) ([]byte, error) {
-	limited, cancel := context.WithTimeout(ctx, fetchTime)
-	defer cancel()
-	p, _, err := outbound.Fetch(limited, a.config.FetchClient, url, maxFetch)
+// fetch gets the image at a URL. What may be better later is tried again.
+func (a *App) fetch(ctx context.Context, url string, try int) ([]byte, error) {
+	p, _, err := outbound.Fetch(ctx, a.config.FetchClient, url, maxFetch)
 	var answered *outbound.StatusError
 	switch {
 	case err == nil:
 		return p, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.Is(err, outbound.ErrForbidden):
-		return nil, jobqueue.Permanent(codeAddress, errors.New("image_url: "+outbound.Problem(err)))
-	case errors.Is(err, outbound.ErrTooLarge), errors.As(err, &answered) && answered.Status < 500 && answered.Status != http.StatusTooManyRequests:
-		return nil, jobqueue.Permanent(codeFetch, errors.New("image_url: "+outbound.Problem(err)))
 	}
-	return nil, err
+	reason := errors.New("image_url: " + outbound.Problem(err))
+	switch {
+	case errors.Is(err, outbound.ErrForbidden):
+		return nil, jobqueue.Permanent(codeAddress, reason)
+	case errors.Is(err, outbound.ErrTooLarge), errors.As(err, &answered) && answered.Status < 500 && answered.Status != http.StatusTooManyRequests,
+		try > len(fetchPauses):
+		return nil, jobqueue.Permanent(codeFetch, reason)
+	}
+	return nil, jobqueue.RetryAfter(fetchPauses[try-1], reason)
 }
