@@ -70,6 +70,7 @@ func (a *automation) take() *jobqueue.Delivery {
 func (a *automation) ask(method, id, token string) (*httptest.ResponseRecorder, uint64) {
 	r := httptest.NewRequest(method, "http://automation.example/orders/"+strings.ReplaceAll(url.PathEscape(id), ".", "%2E")+"/status", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
+	synctest.Wait() // the broker's own timeline has looked at what has been done
 	w, before := httptest.NewRecorder(), a.store.Calls()
 	a.mux.ServeHTTP(w, r)
 	return w, a.store.Calls() - before
