@@ -26,7 +26,7 @@ type Config struct {
 
 	BaseURL           string        // under which the server is reached, "https://api.compressor.app"; without it the answers have paths
 	AllowPrivateFetch bool          // fetch from private addresses, too
-	Workers           int           // files that are worked on at a time: 4
+	Workers           int           // files that are worked on, or fetched, at a time: 16
 	Retention         time.Duration // of a job and its output, from the end: 24 hours
 
 	Client *http.Client // that files are fetched with; nil: one that dials public addresses only, or all with AllowPrivateFetch
@@ -34,8 +34,9 @@ type Config struct {
 }
 
 const (
-	workers   = 4
+	workers   = 16
 	retention = 24 * time.Hour
+	inMemory  = 4      // files that are compressed at a time
 	backlog   = 10_000 // jobs that wait; more are refused with 429
 
 	// maxDeliveries ends a job that kills the process whenever it is worked on.
@@ -55,6 +56,9 @@ type App struct {
 	api      *httpapi.Handler // for those with credentials
 	files    *httpapi.Handler // for everybody who knows an output's URL
 
+	compressing chan struct{} // holds one for each file that is being compressed
+	fetching    chan struct{} // holds one for each file that is being fetched: slow servers do not keep all workers from those who upload
+
 	images sync.Mutex // held while an image is decoded and encoded: one of 40 million pixels takes up to half a gigabyte
 
 	cancel context.CancelFunc
@@ -69,13 +73,13 @@ func New(store storage.Store, c Config) (*App, error) {
 	if c.Client == nil {
 		c.Client = outbound.NewClient(&outbound.Options{AllowPrivate: c.AllowPrivateFetch, AllowHTTP: true, Timeout: fetchTimeout})
 	}
-	a := &App{config: c, accounts: accountsOf(&c)}
+	a := &App{config: c, accounts: accountsOf(&c), compressing: make(chan struct{}, inMemory), fetching: make(chan struct{}, max(1, c.Workers*3/4))}
 	if len(a.accounts) == 0 {
 		return nil, errors.New("compressor: nobody is let in")
 	}
 	var err error
 	a.broker, err = jobqueue.New(store, &jobqueue.Options{
-		MaxPayload: maxInput, MaxResult: maxInput, // the output is never larger than the input
+		MaxPayload: maxInput, MaxResult: maxOutput,
 		MaxDeliveries: maxDeliveries, Retention: c.Retention, Backlog: backlog, Logger: c.Logger,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 const (
 	maxInput  = 64 << 20 // bytes of a file, uploaded or fetched
+	maxOutput = 65 << 20 // what cannot be compressed grows a little
 	queueName = "compress"
 )
 

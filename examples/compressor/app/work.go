@@ -17,10 +17,13 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-const fetchTimeout = time.Minute // of one try
+const (
+	fetchTimeout = time.Minute            // of one try
+	fetchTurn    = 500 * time.Millisecond // until a fetch that has to wait for others comes again
+)
 
 // fetchPauses are the pauses between tries to fetch a file.
-var fetchPauses = []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second}
+var fetchPauses = []time.Duration{time.Second, 4 * time.Second}
 
 // work does a job. What is said of the files, and the output itself, are written under the same lease, the output last: a job that was interrupted before
 // that is done again from the beginning, and one that has been completed is never touched again.
@@ -29,9 +32,23 @@ func (a *App) work(ctx context.Context, d *jobqueue.Delivery) error {
 	if text := d.Tags[refusedTag]; text != "" {
 		return jobqueue.Permanent("invalid_json", errors.New(text))
 	}
+	if d.Tags[fetchTag] != "" {
+		select {
+		case a.fetching <- struct{}{}:
+			defer func() { <-a.fetching }()
+		default:
+			return d.Release(ctx, &jobqueue.ReleaseOptions{Delay: fetchTurn, Uncounted: true})
+		}
+	}
 	in, err := a.input(ctx, d)
 	if err != nil {
 		return err
+	}
+	select {
+	case a.compressing <- struct{}{}:
+		defer func() { <-a.compressing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	if len(in) == 0 {
 		return jobqueue.Permanent("empty", errors.New("the file is empty"))

@@ -75,17 +75,17 @@ func init() {
 		if got := w.failed(w.ended(w.accepted(w.fetch("https://nowhere.example/a.txt")))); !strings.Contains(got, "could not be fetched") {
 			t.Errorf("got message %q", got)
 		}
-		if took := time.Since(began); took < 40*time.Second || took > limit {
-			t.Errorf("the file of a server that is not there was given up after %v, want three pauses of 42s in all", took)
+		if took := time.Since(began); took < 5*time.Second || took > 10*time.Second {
+			t.Errorf("the file of a server that is not there was given up after %v, want two pauses of 5s in all", took)
 		}
 		good := w.accepted(w.fetch("https://files.example/a.txt"))
-		for range 3 {
+		for range 2 {
 			s <- statusOf(http.StatusBadGateway)
 		}
 		s <- bytesOf(text)
 		w.completed(good)
 		again := w.accepted(w.fetch("https://files.example/a.txt"))
-		for range 4 {
+		for range 3 {
 			s <- statusOf(http.StatusBadGateway)
 		}
 		if got := w.failed(w.ended(again)); !strings.Contains(got, "502") {

@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -86,6 +87,16 @@ func init() {
 					t.Fatalf("at %d, %d: got %v, want %v", x, y, got, want)
 				}
 			}
+		}
+	})
+	suite.Case("what cannot be compressed is gzipped all the same, up to the limit", "OWN-1 OWN-5", func(t *testing.T, open contract.Opener) {
+		w := begin(t, open)
+		noise := make([]byte, 64<<20)
+		rand.NewChaCha8([32]byte{}).Read(noise)
+		body, output := w.completed(w.accepted(w.upload("noise.bin", noise)))
+		describes(t, body["output"], "noise.bin.gz", "archive", "gz", "application/gzip", output)
+		if len(output) <= len(noise) {
+			t.Errorf("got %d bytes from %d random ones", len(output), len(noise))
 		}
 	})
 	suite.Case("an image that would grow is its own output", "OWN-1 S3-06", func(t *testing.T, open contract.Opener) {
