@@ -28,7 +28,7 @@ const (
 type Config struct {
 	Tokens    map[string]string // the account of each bearer token
 	AckWindow time.Duration     // how long an image that was polled is hidden from other polls; DefaultAckWindow
-	// Retention is how long the record of an acknowledged image is kept, so that its ack can be repeated; DefaultRetention.
+	// Retention is how long the record of an acknowledged image is kept, with its tokens; DefaultRetention.
 	Retention time.Duration
 	// Tombstone is how long an image is answered 410 from its ack on, and a session from when it is done; DefaultTombstone. The image's Retention is
 	// part of it.

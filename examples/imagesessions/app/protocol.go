@@ -28,7 +28,7 @@ func (a *App) routes() map[string]http.HandlerFunc {
 		routes["GET "+v1+"/sessions/{queue}/poll"] = a.poll // 200 with an image, 204 without, 410 when the session is done
 		routes["POST "+v1+"/sessions/{queue}/close"] = a.api.Func(a.close)
 		routes["GET "+v1+"/images/{id}/download"] = a.api.Payload // 410 after the ack
-		routes["POST "+v1+"/images/{id}/ack"] = a.api.Ack         // 204; 409 lease_lost with a Lease-Token that is superseded
+		routes["POST "+v1+"/images/{id}/ack"] = a.api.Func(a.ack) // 204; 409 lease_lost with a Lease-Token that is superseded
 	}
 	return routes
 }
@@ -123,6 +123,19 @@ func (a *App) polled(r *http.Request, d *jobqueue.Delivery) (any, error) {
 		out.Tags = map[string]string{}
 	}
 	return out, nil
+}
+
+// ack serves POST /images/{id}/ack. It may be repeated for as long as the image is remembered: only its ack can have ended it.
+func (a *App) ack(w http.ResponseWriter, r *http.Request, b *jobqueue.Broker) error {
+	text, ok := strings.CutPrefix(r.PathValue("id"), imagePrefix)
+	if id, err := jobqueue.ParseID(text); ok && err == nil {
+		if _, err := b.Job(r.Context(), id); errors.Is(err, jobqueue.ErrGone) {
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+	}
+	a.api.Ack(w, r)
+	return nil
 }
 
 // close serves POST /sessions/{id}/close: nothing more goes in, and the session is done once all its images are acknowledged. It answers 204, and may

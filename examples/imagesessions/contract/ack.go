@@ -31,8 +31,10 @@ func init() {
 		w.poll(session, "?timeout=30").Want(t, 204)
 		sleep(24*time.Hour - 3*window)
 		w.ack(id).Want(t, 204)
-		sleep(3 * window) // its record is no longer kept
-		w.ack(id).Problem(t, 410, "job_gone")
+		sleep(3 * window) // its record is no longer kept, only its name
+		w.ack(id).Want(t, 204)
+		sleep(30 * 24 * time.Hour)
+		w.ack(id).Problem(t, 404, "not_found")
 		w.ack("img_01ARZ3NDEKTSV4RRFFQ69G5FAV").Problem(t, 404, "not_found")
 	})
 
