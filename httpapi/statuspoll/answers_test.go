@@ -256,7 +256,7 @@ func TestAnswersAfterTheCutOffAreIgnored(t *testing.T) {
 					t.Errorf("got the next check at %v", s.NextCheck)
 				}
 				s := w.end()
-				if s.Checks != 0 || s.State != statuspoll.OrderTimedOut || s.Job.Finished.Sub(w.began) != 10*time.Minute {
+				if s.Checks != len(c.checks) || s.State != statuspoll.OrderTimedOut || s.Job.Finished.Sub(w.began) != 10*time.Minute {
 					t.Errorf("got %+v after %v, want it timed out after 10 minutes", s, s.Job.Finished.Sub(w.began))
 				}
 				w.wantTimes("checks", w.checks(), c.checks...)

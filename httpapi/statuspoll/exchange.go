@@ -47,43 +47,73 @@ func (p *Poller) post(ctx context.Context, body *jobqueue.Content, limit time.Du
 	return nil
 }
 
-// ask gets an order's answer, which is also returned as it came. If none comes it asks once more. The error says what is wrong with the answer.
-func (p *Poller) ask(ctx context.Context, orderID string) (*Answer, []byte, error) {
+// ask gets an order's answer, which is also returned as it came, to be released. If none comes it asks once more. The error says what is wrong with the
+// answer.
+func (p *Poller) ask(ctx context.Context, orderID string) (*Answer, *body, error) {
 	url := p.status.URL(orderID)
-	body, err := p.get(ctx, url)
+	b, err := p.get(ctx, url)
 	if none := new(unanswered); errors.As(err, &none) && pause(ctx, p.opts.RetryPause) {
 		p.opts.Logger.Warn("a status endpoint gave no answer; asking once more", "order", orderID, "error", detail(err))
-		body, err = p.get(ctx, url)
+		b.release()
+		b, err = p.get(ctx, url)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, b, err
 	}
-	a, err := p.opts.Rules.Read(body)
-	return a, body, err
+	a, err := p.opts.Rules.Read(b.Bytes())
+	return a, b, err
 }
 
-// get gets a body, which is bounded in size and in time.
-func (p *Poller) get(ctx context.Context, url string) ([]byte, error) {
+const (
+	smallBody   = 1 << 20 // bytes; answers of more
+	largeBodies = 4       // are held in memory by so many checks at once
+)
+
+// A body is an answer in memory.
+type body struct {
+	bytes.Buffer
+	large chan struct{} // holds one for this body, if not nil
+}
+
+// release lets another large body into memory. It may be repeated.
+func (b *body) release() {
+	if b.large != nil {
+		<-b.large
+		b.large = nil
+	}
+}
+
+// get gets a body, which is bounded in size and in time, and is to be released also after an error.
+func (p *Poller) get(ctx context.Context, url string) (*body, error) {
+	b := new(body)
 	ctx, cancel := context.WithTimeout(ctx, p.opts.AnswerLimit)
 	defer cancel()
 	resp, err := p.send(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	defer resp.Body.Close()
 	most := p.opts.Rules.MaxBody
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return nil, &outbound.StatusError{Status: resp.StatusCode}
+		return b, &outbound.StatusError{Status: resp.StatusCode}
 	case resp.ContentLength > most:
-		return nil, p.opts.Rules.bodyTooLarge()
+		return b, p.opts.Rules.bodyTooLarge()
 	}
-	var body bytes.Buffer
-	body.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
-	if _, err := body.ReadFrom(io.LimitReader(resp.Body, most+1)); err != nil {
-		return nil, &unanswered{err}
+	n, err := b.ReadFrom(io.LimitReader(resp.Body, smallBody))
+	if err == nil && n == smallBody {
+		select {
+		case p.large <- struct{}{}:
+			b.large = p.large
+			_, err = b.ReadFrom(io.LimitReader(resp.Body, most+1-n))
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
-	return body.Bytes(), nil
+	if err != nil {
+		return b, &unanswered{err}
+	}
+	return b, nil
 }
 
 // send makes a request with the configured header. Each has a connection of its own: they are minutes apart, and net/http would repeat one by itself

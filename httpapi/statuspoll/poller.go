@@ -42,7 +42,7 @@ type PollerOptions struct {
 	Accepted func(ctx context.Context, orderID string, a *Answer) error
 
 	Client  *http.Client  // nil: one that dials any address, since the URLs are the operator's. Redirects are not followed
-	Workers int           // how many requests at once: 8. Each may hold an answer of Rules.MaxBody bytes in memory, three times over
+	Workers int           // how many requests at once: 64. At most four of them hold answers of more than a megabyte in memory, each up to three times over
 	Lease   time.Duration // of the workers: see jobqueue.ConsumeOptions
 	Logger  *slog.Logger  // nil discards
 }
@@ -51,7 +51,7 @@ type PollerOptions struct {
 var etas = map[string]time.Duration{"under_2_min": 10 * time.Minute, "under_1_hr": 90 * time.Minute, "within_24_hr": 24 * time.Hour}
 
 const (
-	defaultWorkers = 8
+	defaultWorkers = 64
 	repeatAfter    = 15 * time.Second // of a check or try whose outcome could not be written down
 )
 
@@ -108,6 +108,7 @@ type Poller struct {
 	opts   PollerOptions
 	queue  *jobqueue.Queue
 	status *Template
+	large  chan struct{} // holds one for each large answer in memory
 }
 
 // NewPoller returns a Poller on a broker that is not narrowed to an account, and whose MaxResult is at least Rules.MaxBody.
@@ -116,7 +117,7 @@ func NewPoller(b *jobqueue.Broker, o *PollerOptions) (*Poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("statuspoll: %w", err)
 	}
-	p := &Poller{broker: b, opts: opts, queue: b.Queue(opts.Queue)}
+	p := &Poller{broker: b, opts: opts, queue: b.Queue(opts.Queue), large: make(chan struct{}, largeBodies)}
 	if _, scoped := b.Account(); scoped {
 		return nil, errors.New("statuspoll: the broker is narrowed to an account; orders are in a queue of the house")
 	}

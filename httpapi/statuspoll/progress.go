@@ -17,14 +17,11 @@ var progressForms = []struct {
 	{text: true, most: 100, whole: 100},  // "45%", "45"
 }
 
-// readProgress returns a progress as a fraction. The text is a JSON value that is not null; "" counts as none.
+// readProgress returns a progress as a fraction. The text is a JSON value that is not null.
 func readProgress(p []byte) (fraction *float64, err error) {
 	number := string(p)
 	text, isText := readString(p)
 	if isText {
-		if text == "" {
-			return nil, nil
-		}
 		number = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "%"))
 	}
 	bad := broken(RuleProgress, "progress", `must be a number or a text such as "45%%", from 0 to 100 %%`)

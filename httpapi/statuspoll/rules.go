@@ -254,10 +254,19 @@ func (r *Rules) checkURL(a *Answer) error {
 	case u.User != nil:
 		return broken(RuleURL, "result_url", "must not have a user")
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !outbound.Public(ip) {
+	ip, err := netip.ParseAddr(u.Hostname())
+	if err == nil && !outbound.Public(ip) || err != nil && !publicName(u.Hostname()) {
 		return broken(RuleURL, "result_url", "must be publicly accessible")
 	}
 	return nil
+}
+
+// publicName reports whether a host's name may be one that everybody knows: of several parts, and under none of the domains for local use (RFC 6761,
+// 6762 and 8375, and the one that ICANN has set aside).
+func publicName(name string) bool {
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return last != name && !slices.Contains([]string{"localhost", "local", "internal"}, last) && !strings.HasSuffix(name, ".home.arpa")
 }
 
 func (r *Rules) checkBase64(a *Answer) error {

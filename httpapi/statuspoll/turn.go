@@ -116,10 +116,18 @@ func (t *turn) check(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, t.m.CutOff.Sub(at))
 	defer cancel()
 	a, body, problem := t.p.ask(within, t.d.Key)
+	defer body.release()
 	if problem != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if !t.now().Before(t.m.CutOff) { // what comes then is ignored
+		t.m.Checks++
+		if problem != nil {
+			t.m.Problem = clip(problem.Error())
+		}
+		if err := t.write(ctx, nil); err != nil {
+			return err
+		}
 		return t.timeOut(ctx)
 	}
 	if problem == nil && a.Status == Completed {
@@ -133,7 +141,7 @@ func (t *turn) check(ctx context.Context) error {
 		said = clip(problem.Error())
 		t.p.opts.Logger.Warn("a check came to nothing", "order", t.d.Key, "error", detail(problem))
 	case a.Status == Completed:
-		return t.d.Complete(context.WithoutCancel(ctx), jobqueue.NewResult{ContentType: "application/json", Data: body})
+		return t.d.Complete(context.WithoutCancel(ctx), jobqueue.NewResult{ContentType: "application/json", Data: body.Bytes()})
 	case a.Status == Failed:
 		return t.fail(ctx, CodeOrderFailed, a.ErrorMessage, a.Problem)
 	default:
