@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ type orderView struct {
 	Result   any        `json:"result"`        // the answer that was accepted, as it came; see resultOf
 }
 
-// A failedResult is the result of an order that failed, whoever said so.
+// A failedResult is the result of an order whose seller said that it failed. What else can fail, such as the webhook, is told by the problem alone.
 type failedResult struct {
 	Status       string `json:"status"`
 	ErrorMessage string `json:"error_message"`
@@ -105,7 +106,7 @@ func viewOf(s *statuspoll.OrderStatus) *orderView {
 	if !s.NextCheck.IsZero() {
 		v.Next = &s.NextCheck
 	}
-	if s.State == statuspoll.OrderFailed {
+	if s.Code == statuspoll.CodeOrderFailed {
 		v.Result = &failedResult{statuspoll.Failed, s.ErrorMessage}
 	}
 	return v
@@ -162,11 +163,15 @@ func copySlowly(w http.ResponseWriter, r io.Reader) {
 	}
 }
 
+// notifyDelays are the pauses between the deliveries of an event, of which there are some for a week: whoever is to be told may be away for days.
+var notifyDelays = append([]time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour},
+	slices.Repeat([]time.Duration{12 * time.Hour}, 12)...)
+
 // notify sends each event as a signed callback: {"type","timestamp","data"} with the order as GET has it in data, but for a result of more than 64 KiB,
 // which is left out. Where nobody is to be told the events are done with.
 func (a *App) notify(ctx context.Context) error {
 	return callback.Send(ctx, a.broker.Queue(eventQueue), &callback.Options{
-		Message: a.message, Client: a.config.Client, PerHost: -1, Lease: workerLease, Logger: a.config.Logger, // there is one host
+		Message: a.message, Client: a.config.Client, Delays: notifyDelays, PerHost: -1, Lease: workerLease, Logger: a.config.Logger, // there is one host
 	})
 }
 
