@@ -134,7 +134,8 @@ func (w *world) wantNothingLost(down, up time.Duration) {
 	}
 	others := 0
 	for i, c := range checks {
-		if i > 0 && c == checks[i-1] {
+		again := c == up && (i < 2 || c != checks[i-2]) // one that was interrupted as it began, and made up at once
+		if i > 0 && c == checks[i-1] && !again {
 			w.t.Errorf("got checks at %v, want no two at a time", checks)
 		}
 		if !slices.Contains(scheduled, c) {
