@@ -9,6 +9,9 @@ import (
 )
 
 func TestSizesAtTheLimitAndOneOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many megabytes are read")
+	}
 	reading, writing := statuspoll.Reading(), statuspoll.Writing()
 	for _, limit := range []struct {
 		got  int64
