@@ -89,7 +89,7 @@ func init() {
 			}
 		}
 	})
-	suite.Case("what cannot be compressed is gzipped all the same, up to the limit", "OWN-1 OWN-5", func(t *testing.T, open contract.Opener) {
+	suite.Long("what cannot be compressed is gzipped all the same, up to the limit", "OWN-1 OWN-5", func(t *testing.T, open contract.Opener) {
 		w := begin(t, open)
 		noise := make([]byte, 64<<20)
 		rand.NewChaCha8([32]byte{}).Read(noise)

@@ -127,7 +127,7 @@ func init() {
 		large, kind := form(t, "file", "a.bin", bytes.Repeat([]byte("0123456789abcdef"), 1<<17))
 		w.Do(t, "POST", "/1.0/compress", large[:len(large)-100], "Content-Type", kind).Problem(t, http.StatusBadRequest, "invalid_request")
 	})
-	suite.Case("bodies over the limits are 413", "all OWN-5", func(t *testing.T, open contract.Opener) {
+	suite.Long("bodies over the limits are 413", "all OWN-5", func(t *testing.T, open contract.Opener) {
 		w := begin(t, open)
 		const most = 64 << 20
 		_, kind := form(t, "file", "", nil)
