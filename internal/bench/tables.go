@@ -11,4 +11,6 @@ type tableMaker struct {
 var tables = []tableMaker{
 	{"durable", "cycles where what returned is fsynced, beside fdatasync, bbolt and other queues", durable},
 	{"memory", "cycles in memory, beside a Go channel and other queues", inMemory},
+	{"http", "polls and acks over HTTP, beside a bare handler", overHTTPTable},
+	{"waiting", "memory and wake-up of those who wait, beside goroutines on channels and bare handlers", waiting},
 }
