@@ -141,14 +141,19 @@ func (p *pool) stopHandlers(ctx context.Context, cancel context.CancelCauseFunc,
 	cancel(ErrShutdown)
 }
 
-// worker receives and works, one job at a time.
+// worker receives and works, one job at a time. The ack of one takes the next along, if there is one.
 func (p *pool) worker(ctx context.Context) error {
 	for failures := 0; ; {
 		d, err := p.q.Receive(ctx, &ReceiveOptions{Lease: p.opts.Lease})
 		switch {
 		case err == nil:
 			failures = 0
-			p.do(d)
+			for d != nil {
+				if d = p.do(ctx, d); d != nil && ctx.Err() != nil {
+					p.q.b.giveBack(ctx, d)
+					return nil
+				}
+			}
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, ErrDone), errors.Is(err, ErrShutdown), errors.Is(err, ErrStoreFailed):
@@ -176,8 +181,8 @@ func (p *pool) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// do has the handler do a job, keeps its lease meanwhile and settles it.
-func (p *pool) do(d *Delivery) {
+// do has the handler do a job, keeps its lease meanwhile and settles it. It returns the worker's next job, if the ack took one along.
+func (p *pool) do(consumer context.Context, d *Delivery) *Delivery {
 	ctx, cancel := context.WithCancelCause(p.work)
 	defer cancel(nil)
 	err := errExited
@@ -190,10 +195,11 @@ func (p *pool) do(d *Delivery) {
 	k.run()
 	<-over
 
-	// What the handler did must be written down also when the consumer is stopping.
-	if err := p.settle(context.WithoutCancel(p.work), ctx, d, err); err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrNotFound) {
+	next, err := p.settle(consumer, ctx, d, err)
+	if err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrNotFound) {
 		p.log.Error("a job could not be settled; its lease will lapse and it will be delivered again", "job", d.ID, "error", err)
 	}
+	return next
 }
 
 var errExited = errors.New("the handler ended its goroutine")
@@ -209,8 +215,22 @@ func (p *pool) call(ctx context.Context, d *Delivery) (err error) {
 	return p.h(ctx, d)
 }
 
-// settle does with the job what the handler's error says. ctx is the handler's.
-func (p *pool) settle(store, ctx context.Context, d *Delivery, err error) error {
+// settle ends the job, or gives it back. ctx is the handler's. Where the job is acked and the consumer goes on, it returns the next one
+// that is ready.
+func (p *pool) settle(consumer, ctx context.Context, d *Delivery, err error) (next *Delivery, _ error) {
+	store := context.WithoutCancel(p.work) // what the handler did is written down also when the consumer is stopping
+	if err != nil || consumer.Err() != nil {
+		return nil, p.end(store, ctx, d, err)
+	}
+	next, err = d.AckNext(store, &ReceiveOptions{Wait: -1, Lease: p.opts.Lease})
+	if errors.Is(err, ErrEmpty) || errors.Is(err, ErrDone) || errors.Is(err, ErrShutdown) {
+		err = nil
+	}
+	return next, err
+}
+
+// end does with the job what the handler's error says.
+func (p *pool) end(store, ctx context.Context, d *Delivery, err error) error {
 	var permanent *permanentError
 	var retry *retryError
 	switch {

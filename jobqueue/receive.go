@@ -39,31 +39,43 @@ func (q *Queue) TryReceive(ctx context.Context, o *ReceiveOptions) (*Delivery, e
 
 // ReceiveMany leases up to max jobs (1 to MaxBatch) in one transaction. It waits for the first, not for more.
 func (q *Queue) ReceiveMany(ctx context.Context, max int, o *ReceiveOptions) ([]*Delivery, error) {
-	var opts ReceiveOptions
-	if o != nil {
-		opts = *o
-	}
-	if max < 1 || max > MaxBatch {
-		return nil, invalid("max", "%d is not from 1 to %d", max, MaxBatch)
-	}
-	if opts.Lease != 0 {
-		if err := checkLease(opts.Lease); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkQueueName(q.name); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
+	r := &receiver{ctx: ctx, q: q, max: max}
+	if err := r.check(o); err != nil {
 		return nil, err
 	}
 	if q.b.ShuttingDown() {
 		return nil, ErrShutdown
 	}
-	r := &receiver{ctx: ctx, q: q, max: max, window: opts.Lease, names: [1]QueueName{q.name}}
-	// Mostly there is something: then there is no need to stand in line. Who does has to look again, so that no wake-up is lost.
+	return r.receive(o)
+}
+
+// check demands that what was asked for is within bounds.
+func (r *receiver) check(o *ReceiveOptions) error {
+	if r.max < 1 || r.max > MaxBatch {
+		return invalid("max", "%d is not from 1 to %d", r.max, MaxBatch)
+	}
+	if o != nil && o.Lease != 0 {
+		if err := checkLease(o.Lease); err != nil {
+			return err
+		}
+		r.window = o.Lease
+	}
+	if err := checkQueueName(r.q.name); err != nil {
+		return err
+	}
+	r.names[0] = r.q.name
+	return r.ctx.Err()
+}
+
+// receive looks, and waits where there is nothing. Mostly there is something: then there is no need to stand in line. Who does has to
+// look again, so that no wake-up is lost.
+func (r *receiver) receive(o *ReceiveOptions) ([]*Delivery, error) {
+	var opts ReceiveOptions
+	if o != nil {
+		opts = *o
+	}
 	found, err := r.look()
-	if err == nil && !found && opts.Wait < 0 {
+	if err == nil && !found && (opts.Wait < 0 || r.refused) {
 		err = ErrEmpty
 	}
 	if err == nil && !found {
@@ -84,6 +96,10 @@ type receiver struct {
 	seen   bool     // the queue was there
 	done   bool     // the latest look found the queue closed and nothing unfinished
 	got    []*Delivery
+
+	acks    []Ack       // to be done by the first look's transaction; nil once they are
+	results []AckResult // of that
+	refused bool        // one of them was
 }
 
 // A leased job has just been delivered.
@@ -148,12 +164,17 @@ func (c *core) giveBack(ctx context.Context, d *Delivery) {
 // look leases what is ready.
 func (r *receiver) look() (bool, error) {
 	r.token = storage.NewToken()
-	err := r.q.b.update(r.ctx, storage.Reads{Queues: r.names[:], Ready: r.max, Payloads: true}, r.lease)
-	if err == nil && r.done {
-		err = r.q.confirmDone(r.ctx)
-	}
-	if err != nil {
+	if err := r.q.b.update(r.ctx, r.reads(), r.lease); err != nil {
+		if r.acks != nil {
+			r.results = nil
+		}
 		return false, err
+	}
+	r.acks = nil
+	if r.done {
+		if err := r.q.confirmDone(r.ctx); err != nil {
+			return false, err
+		}
 	}
 	for _, l := range r.leased {
 		r.got = append(r.got, r.q.b.delivery(l.job, l.kept, l.payload))
@@ -161,9 +182,22 @@ func (r *receiver) look() (bool, error) {
 	return len(r.leased) > 0, nil
 }
 
+func (r *receiver) reads() storage.Reads {
+	reads := storage.Reads{Queues: r.names[:], Ready: r.max, Payloads: true}
+	if len(r.acks) > 0 {
+		reads.Jobs, reads.Ends = idsOf(r.acks), true
+	}
+	return reads
+}
+
 // lease is the transaction of a look.
 func (r *receiver) lease(s *step) error {
 	r.leased, r.done = r.leased[:0], false
+	if len(r.acks) > 0 {
+		if err := r.ackAll(s); err != nil || r.refused {
+			return err
+		}
+	}
 	q, err := s.tx.Queue(r.q.name)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && r.seen:

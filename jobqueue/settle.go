@@ -69,32 +69,49 @@ type AckResult struct {
 // AckMany acks up to MaxBatch deliveries in one transaction, each by itself: the results are in the order of the acks, and the error
 // of one does not touch the others. The error returned says that none was done.
 func (b *Broker) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
-	if len(acks) == 0 || len(acks) > MaxBatch {
-		return nil, invalid("acks", "there are %d, from 1 to %d are allowed", len(acks), MaxBatch)
+	if err := checkAcks(acks); err != nil {
+		return nil, err
 	}
 	var out []AckResult
-	reads := storage.Reads{Jobs: make([]ID, len(acks)), Ends: true}
-	for i, a := range acks {
-		reads.Jobs[i] = a.ID
-	}
-	err := b.update(ctx, reads, func(s *step) error {
-		out = make([]AckResult, len(acks))
-		for i, a := range acks {
-			j, repeated, err := s.settle(b, &settlement{id: a.ID, token: a.Token, to: Succeeded})
-			if err != nil && !own(err) {
-				return err
-			}
-			if err == nil {
-				out[i].Outcome, err = s.outcome(j, repeated)
-			}
-			out[i].Err = fromStore(err)
-		}
-		return nil
+	err := b.update(ctx, storage.Reads{Jobs: idsOf(acks), Ends: true}, func(s *step) (err error) {
+		out, err = s.ackAll(b, acks)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+func checkAcks(acks []Ack) error {
+	if len(acks) == 0 || len(acks) > MaxBatch {
+		return invalid("acks", "there are %d, from 1 to %d are allowed", len(acks), MaxBatch)
+	}
+	return nil
+}
+
+// ackAll acks each by itself.
+func (s *step) ackAll(b *Broker, acks []Ack) ([]AckResult, error) {
+	out := make([]AckResult, len(acks))
+	for i, a := range acks {
+		j, repeated, err := s.settle(b, &settlement{id: a.ID, token: a.Token, to: Succeeded})
+		if err != nil && !own(err) {
+			return nil, err
+		}
+		if err == nil {
+			out[i].Outcome, err = s.outcome(j, repeated)
+		}
+		out[i].Err = fromStore(err)
+	}
+	return out, nil
+}
+
+func idsOf(acks []Ack) []ID {
+	ids := make([]ID, len(acks))
+	for i, a := range acks {
+		ids[i] = a.ID
+	}
+	return ids
 }
 
 // own reports whether an error concerns one job alone and was found before anything was changed.
