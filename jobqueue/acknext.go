@@ -1,6 +1,9 @@
 package jobqueue
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // AckReceive acks deliveries (up to MaxBatch, of any queue) and leases up to max of the queue's next jobs in the same transaction: a
 // consumer that goes on like that needs one commit a job where AckMany and ReceiveMany need two. If an ack is refused, the others are
@@ -12,17 +15,12 @@ func (q *Queue) AckReceive(ctx context.Context, acks []Ack, max int, o *ReceiveO
 	if err := checkAcks(acks); err != nil {
 		return nil, nil, err
 	}
-	r := &receiver{ctx: ctx, q: q, max: max, acks: acks}
-	if err := r.check(o); err != nil {
-		return nil, nil, err
+	r := newReceiver(ctx, q, max)
+	defer r.free()
+	r.acks = acks
+	if err = r.receive(o); err == nil {
+		ds = slices.Clone(r.got)
 	}
-	if q.b.ShuttingDown() {
-		if results, err = q.b.AckMany(ctx, acks); err == nil {
-			err = ErrShutdown
-		}
-		return results, nil, err
-	}
-	ds, err = r.receive(o)
 	return r.results, ds, err
 }
 
@@ -39,6 +37,17 @@ func (d *Delivery) AckNext(ctx context.Context, o *ReceiveOptions) (*Delivery, e
 		return nil, err
 	}
 	return ds[0], nil
+}
+
+// ackOnly does the acks where there are no more jobs to be had.
+func (r *receiver) ackOnly() (err error) {
+	if len(r.acks) > 0 {
+		r.results, err = r.q.b.AckMany(r.ctx, r.acks)
+	}
+	if err == nil {
+		err = ErrShutdown
+	}
+	return err
 }
 
 // ackAll does the acks in the transaction of the first look.

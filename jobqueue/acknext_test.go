@@ -132,7 +132,9 @@ func TestAckReceive(t *testing.T) {
 			d := l.take("a")
 			before := l.contents()
 			boom := errors.New("boom")
-			l.fault.Set(func(storagetest.Call) storagetest.Fault { return storagetest.Fault{Kind: storagetest.Undone, Err: boom} })
+			l.fault.Set(func(storagetest.Call) storagetest.Fault {
+				return storagetest.Fault{Kind: storagetest.Undone, Err: boom}
+			})
 			results, ds, err := l.b.Queue("a").AckReceive(l.ctx, []jobqueue.Ack{{ID: d.ID, Token: d.Token}}, 1, nil)
 			l.fault.Set(nil)
 			wants(l.T, "AckReceive", err, boom)

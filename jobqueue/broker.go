@@ -31,6 +31,7 @@ type core struct {
 	turns    turns // of enqueues that ask for admission, by key
 	timeline *timeline
 	stats    counters
+	all      *Broker // the handle that sees every job
 
 	stopNotify func()
 
@@ -56,8 +57,9 @@ func New(store storage.Store, o *Options) (*Broker, error) {
 	if n, ok := storage.As[storage.Notifier](store); ok {
 		c.stopNotify = n.Notify(c.heard)
 	}
+	c.all = &Broker{core: c}
 	c.timeline.start()
-	return &Broker{core: c}, nil
+	return c.all, nil
 }
 
 // In returns the broker narrowed to an account: it has that account's queues, and sees the jobs that belong to it, wherever they are

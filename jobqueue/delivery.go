@@ -32,7 +32,7 @@ func (b *Broker) delivery(j *storage.Job, kept beside, payload []byte) *Delivery
 }
 
 // broker returns a handle that sees every job: whoever has a delivery may settle it.
-func (d *Delivery) broker() *Broker { return &Broker{core: d.c} }
+func (d *Delivery) broker() *Broker { return d.c.all }
 
 // Inline returns the payload if it came along: if it is at most InlineLimit bytes.
 func (d *Delivery) Inline() ([]byte, bool) { return d.payload, d.payload != nil }
@@ -62,7 +62,8 @@ func (d *Delivery) Open(ctx context.Context) (*Content, error) {
 
 // Ack ends the job well. See Broker.Ack.
 func (d *Delivery) Ack(ctx context.Context) error {
-	return d.broker().settle(ctx, &settlement{id: d.ID, token: d.Token, to: Succeeded}, nil)
+	_, err := d.broker().settle(ctx, settlement{id: d.ID, token: d.Token, to: Succeeded}, false)
+	return err
 }
 
 // Complete ends the job well, with a result. See Broker.Complete.

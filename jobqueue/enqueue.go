@@ -23,7 +23,8 @@ func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
 	e.drafts[0].NewJob = j
 	err := e.do(ctx)
 	out := e.out[0]
-	*e = enqueue{given: e.given[:0]}
+	clear(e.given)
+	*e = enqueue{given: e.given[:0], runs: e.runs}
 	enqueues.Put(e)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,11 @@ func (q *Queue) Enqueue(ctx context.Context, j NewJob) (*Job, error) {
 }
 
 // enqueues saves what calls of Enqueue are done with.
-var enqueues = sync.Pool{New: func() any { return new(enqueue) }}
+var enqueues = sync.Pool{New: func() any {
+	e := new(enqueue)
+	e.runs = e.run
+	return e
+}}
 
 // EnqueueMany adds up to MaxBatch jobs in one transaction: all or none. They get their positions in the order given.
 func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) {
@@ -40,6 +45,7 @@ func (q *Queue) EnqueueMany(ctx context.Context, jobs []NewJob) ([]*Job, error) 
 		return nil, invalid("jobs", "there are %d, from 1 to %d are allowed", len(jobs), MaxBatch)
 	}
 	e := &enqueue{q: q, drafts: make([]draft, len(jobs)), out: make([]*Job, len(jobs))}
+	e.runs = e.run
 	for i := range jobs {
 		e.drafts[i].NewJob = jobs[i]
 	}
@@ -98,7 +104,8 @@ type enqueue struct {
 
 	turns []storage.Key // those taken
 
-	oneDraft [1]draft // of a single job
+	runs     func(*step) error // run
+	oneDraft [1]draft          // of a single job
 	oneOut   [1]*Job
 	names    [1]QueueName
 }
@@ -222,7 +229,7 @@ func (e *enqueue) commit(ctx context.Context) error {
 	e.reserve()
 	added := false
 	defer func() { e.settleHands(added) }() // after a panic, too: a receiver that stays reserved waits for ever
-	err := e.q.b.update(ctx, e.reads(), e.run)
+	err := e.q.b.update(ctx, e.reads(), e.runs)
 	if added = err == nil; added {
 		e.fill()
 	}
@@ -237,7 +244,7 @@ func (e *enqueue) settleHands(added bool) {
 			continue
 		}
 		j := e.given[i]
-		h.Value.got = []*Delivery{e.q.b.delivery(j, beside{}, e.payloadOf(j.ID))}
+		h.Value.got = append(h.Value.got, e.q.b.delivery(j, beside{}, e.payloadOf(j.ID)))
 		h.HandOver()
 	}
 }

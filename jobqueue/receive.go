@@ -3,6 +3,8 @@ package jobqueue
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/pollackq/pollack/storage"
@@ -20,11 +22,12 @@ type ReceiveOptions struct {
 // becomes ready. Errors: ErrEmpty when Wait is over, ErrDone when the queue is closed and all its jobs have ended, ErrShutdown, the
 // error of ctx. A ctx that has ended never leases a job.
 func (q *Queue) Receive(ctx context.Context, o *ReceiveOptions) (*Delivery, error) {
-	ds, err := q.ReceiveMany(ctx, 1, o)
-	if err != nil {
+	r := newReceiver(ctx, q, 1)
+	defer r.free()
+	if err := r.receive(o); err != nil {
 		return nil, err
 	}
-	return ds[0], nil
+	return r.got[0], nil
 }
 
 // TryReceive is Receive that does not wait.
@@ -39,14 +42,12 @@ func (q *Queue) TryReceive(ctx context.Context, o *ReceiveOptions) (*Delivery, e
 
 // ReceiveMany leases up to max jobs (1 to MaxBatch) in one transaction. It waits for the first, not for more.
 func (q *Queue) ReceiveMany(ctx context.Context, max int, o *ReceiveOptions) ([]*Delivery, error) {
-	r := &receiver{ctx: ctx, q: q, max: max}
-	if err := r.check(o); err != nil {
+	r := newReceiver(ctx, q, max)
+	defer r.free()
+	if err := r.receive(o); err != nil {
 		return nil, err
 	}
-	if q.b.ShuttingDown() {
-		return nil, ErrShutdown
-	}
-	return r.receive(o)
+	return slices.Clone(r.got), nil
 }
 
 // check demands that what was asked for is within bounds.
@@ -69,19 +70,21 @@ func (r *receiver) check(o *ReceiveOptions) error {
 
 // receive looks, and waits where there is nothing. Mostly there is something: then there is no need to stand in line. Who does has to
 // look again, so that no wake-up is lost.
-func (r *receiver) receive(o *ReceiveOptions) ([]*Delivery, error) {
-	var opts ReceiveOptions
-	if o != nil {
-		opts = *o
+func (r *receiver) receive(o *ReceiveOptions) error {
+	if err := r.check(o); err != nil {
+		return err
+	}
+	if r.q.b.ShuttingDown() {
+		return r.ackOnly()
 	}
 	found, err := r.look()
-	if err == nil && !found && (opts.Wait < 0 || r.refused) {
+	if err == nil && !found && (o != nil && o.Wait < 0 || r.refused) {
 		err = ErrEmpty
 	}
 	if err == nil && !found {
-		err = r.wait(opts)
+		err = r.wait(o)
 	}
-	return r.result(err)
+	return r.keep(err)
 }
 
 // A receiver is one call of ReceiveMany. While it waits an enqueue may hand it a job.
@@ -100,6 +103,29 @@ type receiver struct {
 	acks    []Ack       // to be done by the first look's transaction; nil once they are
 	results []AckResult // of that
 	refused bool        // one of them was
+
+	runs func(*step) error // lease
+}
+
+// receivers saves what calls are done with.
+var receivers = sync.Pool{New: func() any {
+	r := new(receiver)
+	r.runs = r.lease
+	return r
+}}
+
+func newReceiver(ctx context.Context, q *Queue, max int) *receiver {
+	r := receivers.Get().(*receiver)
+	r.ctx, r.q, r.max = ctx, q, max
+	return r
+}
+
+// free makes the receiver another call's.
+func (r *receiver) free() {
+	clear(r.leased)
+	clear(r.got)
+	*r = receiver{leased: r.leased[:0], got: r.got[:0], runs: r.runs}
+	receivers.Put(r)
 }
 
 // A leased job has just been delivered.
@@ -110,7 +136,11 @@ type leased struct {
 }
 
 // wait stands in line until there is a job, or the wait is over.
-func (r *receiver) wait(opts ReceiveOptions) error {
+func (r *receiver) wait(o *ReceiveOptions) error {
+	var opts ReceiveOptions
+	if o != nil {
+		opts = *o
+	}
 	ctx := r.ctx
 	if opts.Wait > 0 {
 		var cancel context.CancelFunc
@@ -138,24 +168,22 @@ func (r *receiver) wait(opts ReceiveOptions) error {
 	return err
 }
 
-// result gives back what was received for a caller whose context has ended meanwhile.
-func (r *receiver) result(err error) ([]*Delivery, error) {
+// keep gives back what was received for a caller whose context has ended meanwhile.
+func (r *receiver) keep(err error) error {
 	if err == nil {
 		err = r.ctx.Err()
 	}
-	if err == nil {
-		return r.got, nil
+	if err != nil {
+		for _, d := range r.got {
+			r.q.b.giveBack(r.ctx, d)
+		}
 	}
-	for _, d := range r.got {
-		r.q.b.giveBack(r.ctx, d)
-	}
-	return nil, err
+	return err
 }
 
 // giveBack releases a delivery that never happened. If that fails its lease will lapse.
 func (c *core) giveBack(ctx context.Context, d *Delivery) {
-	b := &Broker{core: c}
-	_, err := b.Release(context.WithoutCancel(ctx), d.ID, d.Token, &ReleaseOptions{Uncounted: true})
+	_, err := c.all.Release(context.WithoutCancel(ctx), d.ID, d.Token, &ReleaseOptions{Uncounted: true})
 	if err != nil && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrShutdown) {
 		c.log.Warn("a delivery that nobody took could not be given back; its lease will lapse", "job", d.ID, "error", err)
 	}
@@ -164,7 +192,7 @@ func (c *core) giveBack(ctx context.Context, d *Delivery) {
 // look leases what is ready.
 func (r *receiver) look() (bool, error) {
 	r.token = storage.NewToken()
-	if err := r.q.b.update(r.ctx, r.reads(), r.lease); err != nil {
+	if err := r.q.b.update(r.ctx, r.reads(), r.runs); err != nil {
 		if r.acks != nil {
 			r.results = nil
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -29,7 +30,7 @@ type Outcome struct {
 // ended. Ack, Complete and Fail, repeated with their token while the job's record exists, succeed and change nothing. Errors:
 // ErrNotFound, ErrGone, ErrLeaseLost with its reason, ErrNotDelivered.
 func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
-	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded})
+	return b.settle(ctx, settlement{id: id, token: t, to: Succeeded}, true)
 }
 
 // Complete ends a job well, with a result. Otherwise it is like Ack; a result over Options.MaxResult is ErrTooLarge. After an Ack it
@@ -37,7 +38,7 @@ func (b *Broker) Ack(ctx context.Context, id ID, t Token) (Outcome, error) {
 // is not the broker's account's, is ErrNotFound, and ErrWrongState one that has not been written; a Complete that is repeated does not
 // miss the upload that it has used.
 func (b *Broker) Complete(ctx context.Context, id ID, t Token, r NewResult) (Outcome, error) {
-	return b.settled(ctx, settlement{id: id, token: t, to: Succeeded, result: &r})
+	return b.settle(ctx, settlement{id: id, token: t, to: Succeeded, result: &r}, true)
 }
 
 // Fail ends a job badly, for good. Otherwise it is like Ack. To have it tried again, Release it.
@@ -51,7 +52,7 @@ func (b *Broker) Fail(ctx context.Context, id ID, t Token, f Failure) (Outcome, 
 	if f.Code == "" {
 		f.Code = "failed"
 	}
-	return b.settled(ctx, settlement{id: id, token: t, to: Failed, failure: f})
+	return b.settle(ctx, settlement{id: id, token: t, to: Failed, failure: f}, true)
 }
 
 // An Ack names a delivery.
@@ -132,38 +133,61 @@ type settlement struct {
 	failure Failure
 	result  *NewResult // nil for none
 	value   *value     // the result, once it has been read
+}
+
+// A settling is one call of Ack, Complete or Fail.
+type settling struct {
+	settlement
+	b       *Broker
+	tells   bool // the caller wants to know what came of it
+	out     Outcome
+	adopted bool // the latest run has taken the result over
 	ids     [1]ID
+	runs    func(*step) error // run
 }
 
-func (b *Broker) settled(ctx context.Context, m settlement) (Outcome, error) {
-	var out Outcome
-	err := b.settle(ctx, &m, &out)
-	return out, err
-}
+// settlings saves what calls are done with.
+var settlings = sync.Pool{New: func() any {
+	w := new(settling)
+	w.runs = w.run
+	return w
+}}
 
-// settle ends a job; out, if not nil, is what the caller learns of it.
-func (b *Broker) settle(ctx context.Context, m *settlement, out *Outcome) error {
+// settle ends a job. Whoever does not ask to be told gets no Outcome.
+func (b *Broker) settle(ctx context.Context, m settlement, tells bool) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
+		return Outcome{}, err
+	}
+	w := settlings.Get().(*settling)
+	w.settlement, w.b, w.tells = m, b, tells
+	w.ids[0] = m.id
+	err := w.do(ctx)
+	out := w.out
+	*w = settling{runs: w.runs}
+	settlings.Put(w)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return out, nil
+}
+
+func (w *settling) do(ctx context.Context) error {
+	if err := w.b.readResult(ctx, &w.settlement); err != nil {
 		return err
 	}
-	if err := b.readResult(ctx, m); err != nil {
-		return err
+	err := w.b.update(ctx, storage.Reads{Jobs: w.ids[:], Ends: true}, w.runs)
+	if w.value != nil && w.value.blob != (ID{}) && !(w.adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
+		w.b.unstage(ctx, w.value.blob)
 	}
-	adopted := false
-	m.ids[0] = m.id
-	err := b.update(ctx, storage.Reads{Jobs: m.ids[:], Ends: true}, func(s *step) error {
-		j, repeated, err := s.settle(b, m)
-		adopted = err == nil && !repeated
-		if err == nil && out != nil {
-			*out, err = s.outcome(j, repeated)
-		}
-		return err
-	})
-	if m.value != nil && m.value.blob != (ID{}) && !(adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
-		b.unstage(ctx, m.value.blob)
-	}
-	if err != nil && out != nil {
-		*out = Outcome{}
+	return err
+}
+
+// run is the transaction.
+func (w *settling) run(s *step) error {
+	j, repeated, err := s.settle(w.b, &w.settlement)
+	w.adopted = err == nil && !repeated
+	if err == nil && w.tells {
+		w.out, err = s.outcome(j, repeated)
 	}
 	return err
 }
