@@ -26,9 +26,9 @@ type caller struct {
 	number  int // from 0
 	buffer  [payloadSize]byte
 	made    uint64
-	balance uint64       // the numbers of the payloads made, less those of the payloads got
-	cycles  atomic.Int64 // done so far
-	_       [64]byte     // keeps the next caller's counter out of this one's cache line
+	balance uint64   // the numbers of the payloads made, less those of the payloads got
+	cycles  int      // done so far
+	_       [64]byte // keeps the next caller out of this one's cache line
 }
 
 func newCaller(number int) *caller {
@@ -57,77 +57,82 @@ func (c *caller) got(payload []byte) error {
 	return nil
 }
 
-// rate has callers do cycles over and over and returns how many they do in a second. They warm up for a fifth of the time before that.
-func (r *run) rate(ctx context.Context, q queue, callers int) (float64, error) {
-	rate, err := r.repeat(ctx, callers, 1, q.cycle)
-	if err != nil {
-		return 0, err
-	}
-	return rate, nil
+// A pace is how fast callers did their cycles.
+type pace struct {
+	rate  float64 // cycles a second
+	syncs float64 // a cycle, if the queue is a syncing one
 }
 
-// repeat is rate for any step, which counts for each times. The payloads that all callers got must be those that they made.
-func (r *run) repeat(ctx context.Context, callers, each int, step func(context.Context, *caller) error) (float64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// A syncing queue can tell how often it has synced its file.
+type syncing interface {
+	syncs() uint64
+}
+
+// pace has callers do cycles over and over, a fifth of the run's time to warm up and then as long as that. What is counted are whole cycles,
+// until the last caller has ended its last. The payloads that they got must be those that they made.
+func (r *run) pace(ctx context.Context, q queue, callers int) (pace, error) {
 	all := make([]*caller, callers)
 	for i := range all {
 		all[i] = newCaller(i)
 	}
-	count := func() (n int64) {
-		for _, c := range all {
-			n += c.cycles.Load()
-		}
-		return n
+	if err := callAll(ctx, q, all, r.span/5); err != nil {
+		return pace{}, err
 	}
-	var stop atomic.Bool
-	failed := make(chan error, callers)
-	var running sync.WaitGroup
-	for _, c := range all {
-		running.Go(func() {
-			for !stop.Load() {
-				if err := step(ctx, c); err != nil {
-					failed <- err
-					return
-				}
-				c.cycles.Add(1)
-			}
-		})
+	before := look(q, all)
+	if err := callAll(ctx, q, all, r.span); err != nil {
+		return pace{}, err
 	}
-	wait := func(d time.Duration) error {
-		select {
-		case err := <-failed:
-			return err
-		case <-time.After(d):
-			return nil
-		}
-	}
-	err := wait(r.span / 5)
-	before, begun := count(), time.Now()
-	if err == nil {
-		err = wait(r.span)
-	}
-	after, took := count(), time.Since(begun)
-	if err != nil {
-		cancel() // others may wait for what the one that failed did not do
-	}
-	stop.Store(true)
-	running.Wait()
-	if err == nil && len(failed) > 0 {
-		err = <-failed
-	}
-	if err != nil {
-		return 0, err
-	}
+	after := look(q, all)
 	var balance uint64
 	for _, c := range all {
 		balance += c.balance
 	}
 	if balance != 0 {
-		return 0, fmt.Errorf("what was received is not what was sent: the numbers differ by %d", int64(balance))
+		return pace{}, fmt.Errorf("what was received is not what was sent: the numbers differ by %d", int64(balance))
 	}
-	if after == before {
-		return 0, fmt.Errorf("nothing was done within %v", took)
+	n := float64(after.cycles - before.cycles)
+	return pace{rate: n / after.at.Sub(before.at).Seconds(), syncs: float64(after.syncs-before.syncs) / n}, nil
+}
+
+// callAll has each caller do cycles until the time is up, at least one.
+func callAll(ctx context.Context, q queue, callers []*caller, span time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stop atomic.Bool
+	defer time.AfterFunc(span, func() { stop.Store(true) }).Stop()
+	var running sync.WaitGroup
+	for _, c := range callers {
+		running.Go(func() {
+			for {
+				if err := q.cycle(ctx, c); err != nil {
+					cancel(err) // others may wait for what this one did not do
+					return
+				}
+				c.cycles++
+				if stop.Load() || ctx.Err() != nil {
+					return
+				}
+			}
+		})
 	}
-	return float64(after-before) * float64(each) / took.Seconds(), nil
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// A sight is how far callers and their queue were at one moment.
+type sight struct {
+	at     time.Time
+	cycles int
+	syncs  uint64
+}
+
+func look(q queue, callers []*caller) sight {
+	s := sight{at: time.Now()}
+	for _, c := range callers {
+		s.cycles += c.cycles
+	}
+	if q, ok := q.(syncing); ok {
+		s.syncs = q.syncs()
+	}
+	return s
 }

@@ -2,58 +2,83 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"time"
 )
 
-// A subject is a queue to be measured at several numbers of callers, each time anew.
-type subject struct {
-	row  *row
-	open func(context.Context) (queue, error)
-}
-
-func columnOf(callers int) string {
-	if callers == 1 {
-		return "1 caller"
-	}
-	return fmt.Sprintf("%d callers", callers)
-}
-
-var callerColumns = []string{columnOf(1), columnOf(64), columnOf(512)}
-
-func (s *subject) at(callers int) *cell { return s.row.cell(columnOf(callers)) }
-
-// steps has the subject measured with so many callers each.
-func (s *subject) steps(r *run, callers ...int) {
-	for _, n := range callers {
-		cell := s.at(n)
-		s.row.table.step(s.row.name+", "+cell.column, func(ctx context.Context) error {
-			q, err := s.open(ctx)
-			if err != nil {
-				return err
-			}
-			rate, err := r.rate(ctx, q, n)
-			cell.add(rate)
-			return errors.Join(err, q.close())
-		})
-	}
-}
+// What of a peer survives a loss of power once a call has returned.
+const (
+	allDurable = "jobs, leases, acks"
+	noLeases   = "jobs, acks"
+)
 
 func durable(r *run) (*table, error) {
-	t := newTable("Durable", "Enqueue, receive under a lease, ack, by so many callers at once. What returned is fsynced.", callerColumns...)
-	syncs := &subject{t.row("sync: 4 KiB overwritten in place, fdatasync", inProcess, "all", "syncs/s"), func(context.Context) (queue, error) { return newSyncer(r) }}
-	syncs.steps(r, 1)
+	t := newTable("Durable", "Enqueue, receive under a lease, ack: whole cycles, by so many callers at once. What returned is fsynced.", callerColumns...)
+	add := func(name, side, durable, unit string, open opener) *subject {
+		return newSubject(r, t, name, side, durable, unit, open)
+	}
+
+	syncs := add("sync: 4 KiB overwritten in place, fdatasync", inProcess, "the block", "syncs/s",
+		func(context.Context, int) (queue, error) { return newSyncer(r) })
+	raw := add("raw bbolt: group commit of one put a caller", inProcess, "the put", "puts/s",
+		func(_ context.Context, callers int) (queue, error) { return newRawBolt(r, callers) })
+	syncs.measure(1)
+	raw.measure(allCallers...)
+
+	kept := newBoltSubject(r, t, "boltstore, default retention", defaultRetention)
+	off := newBoltSubject(r, t, "boltstore, retention off", noRetention)
+
+	var embedded, served []*subject
+	if missing := sqliteMissing(); missing != "" {
+		t.note("Without the queues on SQLite: %s.", missing)
+	} else {
+		embedded = append(embedded,
+			add("goqite", inProcess, allDurable, "cycles/s", func(context.Context, int) (queue, error) { return newGoqite(r) }),
+			add("backlite", inProcess, allDurable, "cycles/s", func(_ context.Context, callers int) (queue, error) { return newBacklite(r, callers) }),
+			add("SQLite, a table with leases", inProcess, allDurable, "cycles/s", func(context.Context, int) (queue, error) { return newLeaseTable(r, false) }),
+		)
+	}
+	embedded = append(embedded,
+		add("JetStream, embedded", inProcess, noLeases, "cycles/s", func(ctx context.Context, _ int) (queue, error) { return newJetStream(ctx, r, false) }))
+	if beanstalkdVersion() == "" {
+		t.note("Without beanstalkd, which is not installed.")
+	} else {
+		served = append(served,
+			add("beanstalkd -f0", overTCP, noLeases, "cycles/s", func(ctx context.Context, callers int) (queue, error) { return newBeanstalkd(ctx, r, false, callers) }))
+	}
+	if redisVersion() == "" {
+		t.note("Without a Redis stream: redis-server is not installed.")
+	} else {
+		served = append(served,
+			add("Redis stream, appendfsync always", overTCP, allDurable, "cycles/s", func(ctx context.Context, _ int) (queue, error) { return newRedis(ctx, r, false) }))
+	}
+	peers := append(embedded, served...)
+	for _, p := range peers {
+		p.measure(allCallers...)
+	}
+
+	t.ask("default retention against raw bbolt, 1 caller: 0.9 of a third", atLeast(0.3), ratio(kept.at(1), raw.at(1)))
+	t.ask("retention off against raw bbolt, 1 caller: 0.9 of a third", atLeast(0.3), ratio(off.at(1), raw.at(1)))
+	for _, n := range []struct {
+		callers                             int
+		kept, off, syncs, any, bestEmbedded float64
+	}{
+		{64, 0.45, 0.60, 0.11, 2, 10},
+		{512, 0.30, 0.35, 0.013, 3.5, 25},
+	} {
+		column := columnOf(n.callers)
+		t.ask("default retention against raw bbolt, "+column, atLeast(n.kept), ratio(kept.at(n.callers), raw.at(n.callers)))
+		t.ask("retention off against raw bbolt, "+column, atLeast(n.off), ratio(off.at(n.callers), raw.at(n.callers)))
+		t.ask("syncs a cycle with default retention, "+column, atMost(n.syncs), kept.syncs.cell(column).value)
+		t.ask("syncs a cycle with retention off, "+column, atMost(n.syncs), off.syncs.cell(column).value)
+		t.ask("default retention against the best peer, "+column, atLeast(n.any), ratio(kept.at(n.callers), cellsOf(peers, n.callers)...))
+		t.ask("default retention against the best embedded peer, "+column, atLeast(n.bestEmbedded), ratio(kept.at(n.callers), cellsOf(embedded, n.callers)...))
+	}
 	return t, nil
 }
 
-func inMemory(r *run) (*table, error) {
-	t := newTable("In memory", "", callerColumns...)
-	ch := &subject{t.row("Go channel", inProcess, "-", "cycles/s"), func(context.Context) (queue, error) { return newChannel(), nil }}
-	ch.steps(r, 1, 64, 512)
-	mem := &subject{t.row("memstore", inProcess, "-", "cycles/s"), func(context.Context) (queue, error) { return newPollackInMemory(noRetention) }}
-	mem.steps(r, 1, 64, 512)
-	for _, n := range []int{64, 512} {
-		t.ask(fmt.Sprintf("memstore, retention off, against a Go channel, %d callers", n), atLeast(0.25), ratio(mem.at(n), ch.at(n)))
-	}
-	return t, nil
+func newBoltSubject(r *run, t *table, name string, retention time.Duration) *subject {
+	s := newSubject(r, t, name, inProcess, allDurable, "cycles/s", func(context.Context, int) (queue, error) { return newPollackOnBolt(r, retention) })
+	s.countSyncs()
+	s.measure(allCallers...)
+	return s
 }

@@ -1,13 +1,32 @@
 module github.com/pollackq/pollack/internal/bench
 
-go 1.26
-
-require github.com/pollackq/pollack v0.0.0
+go 1.26.0
 
 require (
+	github.com/beanstalkd/go-beanstalk v0.2.0
+	github.com/mattn/go-sqlite3 v1.14.53
+	github.com/mikestefanello/backlite v0.6.0
+	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/nats-io/nats.go v1.55.0
+	github.com/pollackq/pollack v0.0.0
+	github.com/redis/rueidis v1.0.79
+	go.etcd.io/bbolt v1.5.0
+	maragu.dev/goqite v0.3.1
+)
+
+require (
+	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/minio/highwayhash v1.0.4 // indirect
+	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nkeys v0.4.16 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/oklog/ulid/v2 v2.1.2 // indirect
-	go.etcd.io/bbolt v1.5.0 // indirect
-	golang.org/x/sys v0.45.0 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
 
 replace github.com/pollackq/pollack => ../..

@@ -15,7 +15,16 @@ import (
 )
 
 // compared are the modules whose versions matter to the figures.
-var compared = []string{"go.etcd.io/bbolt"}
+var compared = []string{
+	"go.etcd.io/bbolt",
+	"maragu.dev/goqite",
+	"github.com/mikestefanello/backlite",
+	"github.com/mattn/go-sqlite3",
+	"github.com/nats-io/nats-server/v2",
+	"github.com/nats-io/nats.go",
+	"github.com/beanstalkd/go-beanstalk",
+	"github.com/redis/rueidis",
+}
 
 // printMachine writes what was measured, on what, and how.
 func printMachine(w io.Writer, r *run) error {
@@ -60,7 +69,7 @@ func commit() string {
 
 // servers names the servers that are compared, as far as they are installed.
 func servers() []string {
-	return nil
+	return slices.DeleteFunc([]string{beanstalkdVersion(), redisVersion()}, func(v string) bool { return v == "" })
 }
 
 func processor() string {

@@ -77,6 +77,13 @@ func (p *pollack) cycle(ctx context.Context, c *caller) error {
 	return d.Ack(ctx)
 }
 
+func (p *pollack) syncs() uint64 {
+	if p.bolt == nil {
+		return 0
+	}
+	return 2 * p.bolt.Stats().Commits // bbolt syncs twice a commit
+}
+
 func (p *pollack) close() error {
 	defer p.remove()
 	return errors.Join(p.broker.Shutdown(context.Background()), p.store.Close())
