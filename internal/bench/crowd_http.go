@@ -143,6 +143,10 @@ func newPollCrowd() (crowd, error) {
 	if err != nil {
 		return nil, err
 	}
+	return pollCrowdOn(p, func() uint64 { s := store.Stats(); return s.Views + s.Updates })
+}
+
+func pollCrowdOn(p *pollack, calls func() uint64) (crowd, error) {
 	url, stop, err := serve(p.broker)
 	if err != nil {
 		return nil, err
@@ -157,7 +161,7 @@ func newPollCrowd() (crowd, error) {
 			}
 			return j.ID.String(), nil
 		},
-		calls: func() uint64 { s := store.Stats(); return s.Views + s.Updates },
+		calls: calls,
 		stop: func() error {
 			stop()
 			return p.close()

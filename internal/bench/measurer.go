@@ -70,6 +70,10 @@ func measureIn[A any](ctx context.Context, name string, question any) (A, error)
 
 // answer is the child's side: it has fn answer one question after the other until there are no more.
 func answer[Q, A any](fn func(Q) (A, error)) error {
+	return profiled(func() error { return answerAll(fn) })
+}
+
+func answerAll[Q, A any](fn func(Q) (A, error)) error {
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var q Q

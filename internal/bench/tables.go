@@ -13,4 +13,6 @@ var tables = []tableMaker{
 	{"memory", "cycles in memory, beside a Go channel and other queues", inMemory},
 	{"http", "polls and acks over HTTP, beside a bare handler", overHTTPTable},
 	{"waiting", "memory and wake-up of those who wait, beside goroutines on channels and bare handlers", waiting},
+	{"handover", "a job that a consumer waits for already, on disk", handover},
+	{"idle", "what a process does in which nothing happens", idle},
 }
