@@ -13,6 +13,8 @@ type reader struct {
 	at time.Time // what Now returns, once it was asked
 }
 
+func (r *reader) start(s *Store) { r.s, r.at = s, time.Time{} }
+
 func (r *reader) end() { r.s = nil }
 
 func (r *reader) Now() time.Time {

@@ -21,7 +21,7 @@ type Options struct {
 // ErrOutcomeUnknown, ErrFailed or ErrBusy.
 type Store struct {
 	clock *Clock    // nil: start plus the time since opened
-	start time.Time // what the wall clock said when the store was opened
+	start time.Time // what the wall clock said when the store was opened, in UTC and microseconds
 	since time.Time // the same moment, with its monotonic reading
 
 	views, updates atomic.Uint64
@@ -35,6 +35,7 @@ type Store struct {
 	names  order[storage.QueueName]
 	blobs  map[storage.ID][][]byte
 	undo   []undo // of the Update that runs
+	tx     tx     // likewise
 }
 
 // New returns an empty store. It never fails.
@@ -52,10 +53,11 @@ func New(o *Options) *Store {
 		names:  order[storage.QueueName]{less: nameLess},
 		blobs:  make(map[storage.ID][][]byte),
 	}
-	s.start = s.since
+	start := s.since
 	if o.WallClock != nil {
-		s.start = o.WallClock()
+		start = o.WallClock()
 	}
+	s.start = start.Round(0).UTC().Truncate(time.Microsecond)
 	return s
 }
 
@@ -66,7 +68,8 @@ func (s *Store) View(ctx context.Context, _ storage.Reads, fn func(storage.Reade
 		return err
 	}
 	defer s.mu.Unlock()
-	r := &reader{s: s}
+	r := new(reader)
+	r.start(s)
 	defer r.end()
 	return fn(r)
 }
@@ -78,17 +81,17 @@ func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx)
 		return err
 	}
 	defer s.mu.Unlock()
-	t := &tx{reader{s: s}}
-	defer t.end()
+	s.tx.start(s)
 	kept := false
 	defer func() {
+		s.tx.end()
 		if !kept { // an error, a panic, or the end of the goroutine
 			s.rollbackLocked()
 		}
 		clear(s.undo)
 		s.undo = s.undo[:0]
 	}()
-	err := fn(t)
+	err := fn(&s.tx)
 	kept = err == nil
 	return err
 }
@@ -127,8 +130,12 @@ func (s *Store) now() time.Time {
 	if s.clock != nil {
 		return s.clock.Now()
 	}
-	return s.start.Add(time.Since(s.since)).UTC().Truncate(time.Microsecond)
+	return s.start.Add(time.Since(s.since).Truncate(time.Microsecond))
 }
+
+// spins is how often lock tries before it sleeps: about as long as a transaction lasts. A mutex does not spin where other goroutines
+// want to run, and handing it from sleeper to sleeper takes longer than what they came for.
+const spins = 100
 
 // lock waits for the store, which the caller then unlocks. A context that ends meanwhile is noticed when the wait is over, which is soon:
 // transactions do not wait for anything.
@@ -136,7 +143,13 @@ func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
+	locked := s.mu.TryLock()
+	for i := 0; !locked && i < spins; i++ {
+		locked = s.mu.TryLock()
+	}
+	if !locked {
+		s.mu.Lock()
+	}
 	err := ctx.Err()
 	if err == nil && s.closed {
 		err = storage.ErrClosed
