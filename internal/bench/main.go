@@ -18,7 +18,7 @@ func main() {
 	}
 }
 
-// command prints the tables that args name, or all. It prints each as soon as it is measured.
+// command prints the tables that args name, or all that are not apart. It prints each as soon as it is measured.
 func command(args []string, out, usage io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
@@ -53,7 +53,7 @@ func command(args []string, out, usage io.Writer) error {
 	if r.reps < 1 || r.span <= 0 {
 		return errors.New("-reps and -for must be above 0")
 	}
-	chosen := tables
+	chosen := slices.DeleteFunc(slices.Clone(tables), func(t tableMaker) bool { return t.apart })
 	if flags.NArg() > 0 {
 		chosen = nil
 		for _, name := range flags.Args() {

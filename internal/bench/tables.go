@@ -5,14 +5,17 @@ type tableMaker struct {
 	name  string // on the command line
 	about string
 	make  func(*run) (*table, error)
+	apart bool // takes minutes, or gigabytes: measured only when it is named
 }
 
 // tables are all there are, in the order in which they are printed.
 var tables = []tableMaker{
-	{"durable", "cycles where what returned is fsynced, beside fdatasync, bbolt and other queues", durable},
-	{"memory", "cycles in memory, beside a Go channel and other queues", inMemory},
-	{"http", "polls and acks over HTTP, beside a bare handler", overHTTPTable},
-	{"waiting", "memory and wake-up of those who wait, beside goroutines on channels and bare handlers", waiting},
-	{"handover", "a job that a consumer waits for already, on disk", handover},
-	{"idle", "what a process does in which nothing happens", idle},
+	{name: "durable", about: "cycles where what returned is fsynced, beside fdatasync, bbolt and other queues", make: durable},
+	{name: "memory", about: "cycles in memory, beside a Go channel and other queues", make: inMemory},
+	{name: "http", about: "polls and acks over HTTP, beside a bare handler", make: overHTTPTable},
+	{name: "waiting", about: "memory and wake-up of those who wait, beside goroutines on channels and bare handlers", make: waiting},
+	{name: "handover", about: "a job that a consumer waits for already, on disk", make: handover},
+	{name: "idle", about: "what a process does in which nothing happens", make: idle},
+	{name: "scale", about: "the cost of a cycle with a million jobs ready", make: scale},
+	{name: "huge", about: "the same with ten million, in a file of several gigabytes", make: hugeScale, apart: true},
 }
