@@ -25,7 +25,7 @@ func TestWaiting(t *testing.T) {
 			for n := range 20 {
 				s.wait(t.Context(), "a", n)
 			}
-			wantLooks(t, s, 20)
+			wantLooks(t, s, 1) // whoever came while another slept need not look
 			s.put("a", 7)
 			wantLooks(t, s, 7)
 			if got := slices.Sorted(slices.Values(s.done())); !slices.Equal(got, []int{0, 1, 2, 3, 4, 5, 6}) {
@@ -34,6 +34,18 @@ func TestWaiting(t *testing.T) {
 			s.lines.Signal("a", 0)
 			s.lines.Signal("a", -1)
 			wantLooks(t, s, 0)
+		}},
+		{"whoever comes while nobody sleeps looks", func(t *testing.T, s *shop) {
+			s.wait(t.Context(), "a", 0)
+			s.put("a", 1)
+			wantLooks(t, s, 2)
+			s.wait(t.Context(), "a", 1)
+			wantLooks(t, s, 1)
+			s.wait(t.Context(), "b", 2)
+			wantLooks(t, s, 1)
+			if !s.lines.Asleep("a") || !s.lines.Asleep("b") || s.lines.Asleep("c") {
+				t.Error("Asleep: want it for the two keys that are waited for")
+			}
 		}},
 		{"who waited longest is woken first", func(t *testing.T, s *shop) {
 			for n := range 5 {

@@ -121,23 +121,28 @@ func TestWhoLooksIsInLineWithThoseAsleep(t *testing.T) {
 				var s shop
 				looks := make([]int, 3)
 				hold := make(chan struct{})
+				held := false
 				for n := range looks {
 					go s.lines.Wait(t.Context(), "a", nil, func() (bool, error) {
 						looks[n]++
-						if n == c.looks && looks[n] == 1 {
+						if held && n == c.looks {
 							<-hold
 						}
 						return false, nil
 					})
 					synctest.Wait()
 				}
+				held = true
+				s.lines.Broadcast("a")
+				synctest.Wait()
+				clear(looks)
 				s.lines.Signal("a", 1)
 				close(hold)
 				synctest.Wait()
 				for n := range looks {
-					want := 1
+					want := 0
 					if n == c.want {
-						want = 2
+						want = 1
 					}
 					if looks[n] != want {
 						t.Errorf("looks of waiter %d: got %d, want %d", n, looks[n], want)

@@ -31,6 +31,7 @@ func park(t *testing.T, lines *longpoll.Lines[string, *parked]) *parked {
 		p.ended = true
 	}()
 	synctest.Wait()
+	p.looks = 1 // also if another slept already, so that it needed none
 	return p
 }
 
