@@ -128,7 +128,7 @@ func ExampleBroker_Shutdown() {
 	queue := broker.Queue("work")
 	waits, answered := make(chan bool), make(chan error)
 	go func() {
-		_, err := queue.Receive(context.Background(), &jobqueue.ReceiveOptions{OnWait: func() { waits <- true }})
+		_, err := queue.Receive(context.Background(), &jobqueue.ReceiveOptions{OnWait: func() error { waits <- true; return nil }})
 		answered <- err
 	}()
 	<-waits

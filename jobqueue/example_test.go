@@ -111,7 +111,7 @@ func ExampleQueue_Receive() {
 	go func() {
 		d, err := queue.Receive(ctx, &jobqueue.ReceiveOptions{
 			Wait:   time.Minute, // then ErrEmpty
-			OnWait: func() { waits <- true },
+			OnWait: func() error { waits <- true; return nil },
 		})
 		fmt.Println("received", d.Name, err)
 		done <- true

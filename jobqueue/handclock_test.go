@@ -38,7 +38,7 @@ func handClock(t *testing.T, o *jobqueue.Options) (context.Context, *memstore.Cl
 func waiting(ctx context.Context, q *jobqueue.Queue) <-chan received {
 	out, waits := make(chan received, 1), make(chan struct{})
 	go func() {
-		d, err := q.Receive(ctx, &jobqueue.ReceiveOptions{OnWait: func() { close(waits) }})
+		d, err := q.Receive(ctx, &jobqueue.ReceiveOptions{OnWait: func() error { close(waits); return nil }})
 		out <- received{d: d, err: err}
 	}()
 	<-waits

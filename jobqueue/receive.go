@@ -7,15 +7,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pollackq/pollack/longpoll"
 	"github.com/pollackq/pollack/storage"
 )
 
 // ReceiveOptions say how to receive. nil and the zero value: wait until ctx ends, with the lease that job, queue or broker say.
 type ReceiveOptions struct {
-	Wait  time.Duration // how long to wait for a job before ErrEmpty; 0: until ctx ends; negative: not at all
-	Lease time.Duration // the receiver's own window, from MinLease to MaxLease
-	// OnWait, if set, is called once, when nothing is there and the waiting begins.
-	OnWait func()
+	Wait  time.Duration   // how long to wait for a job before ErrEmpty; 0: until ctx ends; negative: not at all
+	Lease time.Duration   // the receiver's own window, from MinLease to MaxLease
+	Stop  <-chan struct{} // ends the waiting with ErrEmpty when it is closed; nil: nothing does
+	// OnWait, if set, is called once, when nothing is there and the waiting begins. An error from it ends the call.
+	OnWait func() error
 }
 
 // Receive leases the next job: by priority, then position. If there is none it waits, at no cost, until one is enqueued, comes back or
@@ -69,19 +71,23 @@ func (r *receiver) check(o *ReceiveOptions) error {
 }
 
 // receive looks, and waits where there is nothing. Mostly there is something: then there is no need to stand in line. Who does has to
-// look again, so that no wake-up is lost.
-func (r *receiver) receive(o *ReceiveOptions) error {
+// look again, so that no wake-up is lost, unless others are asleep there: then there is nothing to look for.
+func (r *receiver) receive(o *ReceiveOptions) (err error) {
 	if err := r.check(o); err != nil {
 		return err
 	}
 	if r.q.b.ShuttingDown() {
 		return r.ackOnly()
 	}
-	found, err := r.look()
-	if err == nil && !found && (o != nil && o.Wait < 0 || r.refused) {
-		err = ErrEmpty
+	found, wait := false, o == nil || o.Wait >= 0
+	if !wait || r.acks != nil || !r.q.b.lines.Asleep(r.q.name) {
+		found, err = r.look()
 	}
-	if err == nil && !found {
+	switch {
+	case err != nil || found:
+	case !wait || r.refused:
+		err = ErrEmpty
+	default:
 		err = r.wait(o)
 	}
 	return r.keep(err)
@@ -104,13 +110,18 @@ type receiver struct {
 	results []AckResult // of that
 	refused bool        // one of them was
 
-	runs func(*step) error // lease
+	onWait func() error
+	waits  bool // has been counted as one that waits
+	terms  longpoll.Terms
+
+	runs  func(*step) error    // lease
+	looks func() (bool, error) // look
 }
 
 // receivers saves what calls are done with.
 var receivers = sync.Pool{New: func() any {
 	r := new(receiver)
-	r.runs = r.lease
+	r.runs, r.looks, r.terms.Sleep = r.lease, r.look, r.sleep
 	return r
 }}
 
@@ -124,7 +135,7 @@ func newReceiver(ctx context.Context, q *Queue, max int) *receiver {
 func (r *receiver) free() {
 	clear(r.leased)
 	clear(r.got)
-	*r = receiver{leased: r.leased[:0], got: r.got[:0], runs: r.runs}
+	*r = receiver{leased: r.leased[:0], got: r.got[:0], runs: r.runs, looks: r.looks, terms: longpoll.Terms{Sleep: r.terms.Sleep}}
 	receivers.Put(r)
 }
 
@@ -137,35 +148,32 @@ type leased struct {
 
 // wait stands in line until there is a job, or the wait is over.
 func (r *receiver) wait(o *ReceiveOptions) error {
-	var opts ReceiveOptions
 	if o != nil {
-		opts = *o
-	}
-	ctx := r.ctx
-	if opts.Wait > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, opts.Wait)
-		defer cancel()
-	}
-	b, waiting := r.q.b, false
-	_, err := b.lines.Wait(ctx, r.q.name, r, func() (bool, error) {
-		found, err := r.look()
-		if !found && err == nil && !waiting {
-			waiting = true
-			b.waits(r.q.name, +1)
-			if opts.OnWait != nil {
-				opts.OnWait()
-			}
+		r.terms.Stop, r.onWait = o.Stop, o.OnWait
+		if o.Wait > 0 {
+			timer := time.NewTimer(o.Wait)
+			defer timer.Stop()
+			r.terms.Over = timer.C
 		}
-		return found, err
-	})
-	if waiting {
-		b.waits(r.q.name, -1)
 	}
-	if err != nil && r.ctx.Err() == nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	_, err := r.q.b.lines.WaitOn(r.ctx, &r.terms, r.q.name, r, r.looks)
+	if r.waits {
+		r.q.b.waits(r.q.name, -1)
+	}
+	if err == longpoll.ErrOver {
 		return ErrEmpty
 	}
 	return err
+}
+
+// sleep is called when the receiver is about to sleep.
+func (r *receiver) sleep() error {
+	r.waits = true
+	r.q.b.waits(r.q.name, +1)
+	if r.onWait != nil {
+		return r.onWait()
+	}
+	return nil
 }
 
 // keep gives back what was received for a caller whose context has ended meanwhile.

@@ -289,7 +289,10 @@ func TestJobsComeByPriorityThenPositionAndAReturnedOneComesFirstAgain(t *testing
 func TestOnWaitIsCalledOnceAndOnlyBeforeWaiting(t *testing.T) {
 	withRig(t, nil, func(r *rig) {
 		calls := 0
-		o := &jobqueue.ReceiveOptions{OnWait: func() { calls++ }}
+		o := &jobqueue.ReceiveOptions{OnWait: func() error {
+			calls++
+			return nil
+		}}
 		r.enqueue("x")
 		d, err := r.q.Receive(r.ctx, o)
 		if err != nil || calls != 0 {

@@ -45,7 +45,7 @@ func (t Typed[T]) Receive(ctx context.Context, o *ReceiveOptions) (T, *Delivery,
 		opts = *o
 	}
 	if opts.OnWait != nil {
-		opts.OnWait = sync.OnceFunc(opts.OnWait)
+		opts.OnWait = sync.OnceValue(opts.OnWait)
 	}
 	begun, wait := time.Now(), opts.Wait
 	for {
