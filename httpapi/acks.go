@@ -19,53 +19,86 @@ type ackAnswer struct {
 	Error   *Problem `json:"error,omitempty"`
 }
 
-func (a *ackAnswer) refused(err error) {
+func (a *ackAnswer) refuse(err error) {
 	a.Error = problemOf(err)
 	a.Error.Title = http.StatusText(a.Error.Status)
+}
+
+// An ackList is the acks of a request, those that can be tried, and what came of each.
+type ackList struct {
+	answers []ackAnswer
+	acks    []jobqueue.Ack
+	of      []int // whose answers[i] the acks are
+	refused bool  // one was, as it cannot be tried
+}
+
+// readAcks reads the acks of the body, up to most; nil if it has no such member. Each is looked at by itself.
+func (c *call) readAcks(most int) (*ackList, error) {
+	var b struct {
+		Acks []ackBody `json:"acks"`
+	}
+	if err := c.decode(&b); err != nil || b.Acks == nil {
+		return nil, err
+	}
+	if len(b.Acks) > most {
+		return nil, wrongCount(len(b.Acks), most)
+	}
+	l := &ackList{answers: make([]ackAnswer, len(b.Acks))}
+	for i, one := range b.Acks {
+		l.answers[i].ID = one.ID
+		ack, err := c.readAck(one)
+		if err != nil {
+			l.answers[i].refuse(err)
+			l.refused = true
+			continue
+		}
+		l.acks, l.of = append(l.acks, ack), append(l.of, i)
+	}
+	return l, nil
+}
+
+func wrongCount(n, most int) error {
+	return invalid(fmt.Sprintf("acks: there are %d, from 1 to %d are allowed", n, most))
+}
+
+// take notes what came of the acks.
+func (l *ackList) take(results []jobqueue.AckResult) {
+	for n, result := range results {
+		if result.Err != nil {
+			l.answers[l.of[n]].refuse(result.Err)
+		} else {
+			l.answers[l.of[n]].Outcome = outcomeOf(result.Outcome).Outcome
+		}
+	}
 }
 
 // AckMany acks up to jobqueue.MaxBatch jobs in one transaction: {"acks": [{"id", "lease_token"}]}. It answers 200 with {"results": [{"id", "outcome"}
 // or {"id", "error"}]} in the same order, each by itself: an error is the problem that a single ack would get.
 func (h *Handler) AckMany(w http.ResponseWriter, r *http.Request) {
 	h.handle(w, r, func(c *call) error {
-		var b struct {
-			Acks []ackBody `json:"acks"`
+		l, err := c.readAcks(jobqueue.MaxBatch)
+		switch {
+		case err != nil:
+			return err
+		case l == nil || len(l.answers) == 0:
+			return wrongCount(0, jobqueue.MaxBatch)
 		}
-		if err := c.decode(&b); err != nil {
+		results, _, err := c.onlyAck(l.acks, nil)
+		if err != nil {
 			return err
 		}
-		if len(b.Acks) == 0 || len(b.Acks) > jobqueue.MaxBatch {
-			return invalid(fmt.Sprintf("acks: there are %d, from 1 to %d are allowed", len(b.Acks), jobqueue.MaxBatch))
-		}
-		answers := make([]ackAnswer, len(b.Acks))
-		var acks []jobqueue.Ack
-		var of []int // whose answers[i] the acks are
-		for i, one := range b.Acks {
-			answers[i].ID = one.ID
-			ack, err := c.readAck(one)
-			if err != nil {
-				answers[i].refused(err)
-				continue
-			}
-			acks, of = append(acks, ack), append(of, i)
-		}
-		if len(acks) > 0 {
-			results, err := c.broker.AckMany(r.Context(), acks)
-			if err != nil {
-				return err
-			}
-			for n, result := range results {
-				if result.Err != nil {
-					answers[of[n]].refused(result.Err)
-				} else {
-					answers[of[n]].Outcome = outcomeOf(result.Outcome).Outcome
-				}
-			}
-		}
+		l.take(results)
 		return c.answer(http.StatusOK, struct {
 			Results []ackAnswer `json:"results"`
-		}{answers})
+		}{l.answers})
 	})
+}
+
+// pollAcks reads the acks that come with a poll, nil if there is no list of them.
+func (c *call) pollAcks() (*ackList, error) {
+	l, err := c.readAcks(MaxPollJobs)
+	c.inJSON = false // all else is in the query
+	return l, err
 }
 
 func (c *call) readAck(b ackBody) (jobqueue.Ack, error) {

@@ -39,8 +39,14 @@ func (c *call) body(limit int64) *body {
 
 // paced reports whether the time that a body takes is ours to bound, as the server has no ReadTimeout.
 func paced(r *http.Request) bool {
-	srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
-	return !ok || srv.ReadTimeout <= 0
+	srv := serverOf(r)
+	return srv == nil || srv.ReadTimeout <= 0
+}
+
+// serverOf returns the server that a request has come to, nil if that is not known.
+func serverOf(r *http.Request) *http.Server {
+	srv, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	return srv
 }
 
 // Read implements io.Reader.
@@ -79,6 +85,9 @@ func (b *body) problem() error {
 
 // finish reads the rest of the body and throws it away: only after its end does net/http notice that a client has gone.
 func (c *call) finish() error {
+	if c.r.Body == nil || c.r.Body == http.NoBody {
+		return nil
+	}
 	b := c.body(c.h.opts.MaxBody)
 	io.Copy(io.Discard, b)
 	return b.problem()

@@ -10,7 +10,8 @@
 // # Routes
 //
 //	POST   /v1/queues/{queue}/jobs    Submit: the envelope as JSON, or any payload as it is
-//	GET    /v1/queues/{queue}/poll    Poll: 200 with a job, 204 without, 410 if there will never be one; POST does the same
+//	GET    /v1/queues/{queue}/poll    Poll: 200 with a job, 204 without, 410 if there will never be one
+//	POST   /v1/queues/{queue}/poll    Poll too; a body with acks acks those and takes the next jobs in one step
 //	GET    /v1/jobs/{id}              Status
 //	GET    /v1/jobs/{id}/payload      Payload
 //	GET    /v1/jobs/{id}/result       Result

@@ -17,3 +17,6 @@ func Operations() map[string]string {
 	}
 	return out
 }
+
+// AppendJob is held against encoding/json.
+var AppendJob = appendJob

@@ -37,7 +37,7 @@ func (h *Handler) FormFile(w http.ResponseWriter, r *http.Request, field string,
 	if r.ContentLength > limit+formRest {
 		return nil, bodyTooLarge(limit)
 	}
-	b := h.ownCall(w, r).body(limit + formRest)
+	b := h.newCall(w, r).body(limit + formRest)
 	f := &FormFile{field: field, limit: limit, form: multipart.NewReader(b, params["boundary"]), body: b}
 	for {
 		f.part, err = f.form.NextPart()

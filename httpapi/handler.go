@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -21,9 +20,6 @@ type Handler struct {
 	parked *parked
 	signer *Signer // of the URLs of uploads
 	api    []byte  // the OpenAPI document
-
-	drained context.Context // ends with Drain
-	drain   context.CancelFunc
 }
 
 // New returns a Handler for a broker, one that is not narrowed to an account. It refuses options that have neither Authenticate nor AllowAnonymous.
@@ -46,7 +42,6 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 		signer: signer,
 		api:    openAPIFor(opts.BaseURL + opts.Prefix),
 	}
-	h.drained, h.drain = context.WithCancel(context.Background())
 	h.mux = h.routes()
 	return h, nil
 }
@@ -54,25 +49,15 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 // Drain ends all waiting: parked polls are answered 204, requests that wait for a job with where it stands, and new polls are refused with 503.
 // Everything else goes on. It returns at once and is meant for http.Server.RegisterOnShutdown: a server that shuts down waits for its requests, and
 // does not end them.
-func (h *Handler) Drain() { h.drain() }
+func (h *Handler) Drain() { h.parked.drain() }
 
 // ServeHTTP serves the routes of the package documentation, with or without Options.Prefix before them.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(p, h.opts.Prefix); ok && strings.HasPrefix(rest, "/v1/") {
-		p = rest
-	}
-	plain, err := url.PathUnescape(p)
-	if err != nil || !strings.HasPrefix(p, "/") || path.Clean(p) != p { // the mux would redirect, without the prefix
+	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p { // the mux would redirect
 		h.unknownPath(w, r)
 		return
 	}
-	inner := new(http.Request)
-	*inner = *r
-	inner.URL = new(url.URL)
-	*inner.URL = *r.URL
-	inner.URL.Path, inner.URL.RawPath = plain, p
-	h.mux.ServeHTTP(w, inner)
+	h.mux.ServeHTTP(w, r)
 }
 
 // Func returns a handler for an endpoint of the user's own beside those of this package: fn is called with the broker narrowed to whom Authenticate
@@ -95,41 +80,56 @@ type call struct {
 	inJSON, keyInHeader bool // where what jobqueue may find invalid has come from, see asSent
 }
 
+func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) *call {
+	return &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
+}
+
 // handle authenticates the caller and answers the error of fn, which has then written nothing.
 func (h *Handler) handle(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
-	h.handleOpen(w, r, func(c *call) (err error) {
-		if h.opts.Authenticate != nil {
-			if c.account, err = h.authenticate(r); err != nil {
-				return err
-			}
-			if c.account != "" {
-				c.broker = h.broker.In(c.account)
-			}
-		}
-		return fn(c)
-	})
+	c := h.newCall(w, r)
+	c.guard()
+	err := c.authenticate()
+	if err == nil {
+		err = fn(c)
+	}
+	c.end(err)
 }
 
 // handleOpen is handle without authentication: fn sees to it that whoever calls may do so.
 func (h *Handler) handleOpen(w http.ResponseWriter, r *http.Request, fn func(c *call) error) {
-	h.guard(w, r)
-	c := &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
-	err := fn(c)
+	c := h.newCall(w, r)
+	c.guard()
+	c.end(fn(c))
+}
+
+// end answers the error of a call, unless there is none, or nobody to answer.
+func (c *call) end(err error) {
 	if err == nil || errors.Is(err, context.Canceled) && c.gone() {
 		return
 	}
-	h.refuse(w, r, c.asSent(err))
+	c.h.refuse(c.w, c.r, c.asSent(err))
+}
+
+// authenticate finds out whose call it is.
+func (c *call) authenticate() (err error) {
+	if c.h.opts.Authenticate == nil {
+		return nil
+	}
+	if c.account, err = c.h.authenticate(c.r); err == nil && c.account != "" {
+		c.broker = c.h.broker.In(c.account)
+	}
+	return err
 }
 
 // guard closes the connection after a chunked HTTP/1 request: net/http accepts one that has a Content-Length too and hides that it
 // had, and what a proxy in front took for the end of it may be another's request. And it bounds how long the body of a request may take that nobody
 // reads, since net/http reads it before it answers.
-func (h *Handler) guard(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
-		w.Header().Set("Connection", "close")
+func (c *call) guard() {
+	if c.r.ProtoMajor == 1 && len(c.r.TransferEncoding) > 0 {
+		c.w.Header().Set("Connection", "close")
 	}
-	if r.Body != http.NoBody && paced(r) {
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.opts.Patience))
+	if c.r.Body != http.NoBody && paced(c.r) {
+		c.ctl.SetReadDeadline(time.Now().Add(c.h.opts.Patience))
 	}
 }
 

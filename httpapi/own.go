@@ -53,13 +53,13 @@ func (h *Handler) Routes(routes map[string]http.HandlerFunc) http.Handler {
 // ReadJSON reads the body of a request, a JSON object of at most Options.MaxBody bytes, into v, for endpoints of the user's own. Unknown fields are
 // ignored, and an empty body is an empty object. An error is a *Problem, such as 400 or 413.
 func (h *Handler) ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	return h.ownCall(w, r).decode(v)
+	return h.newCall(w, r).decode(v)
 }
 
 // Body returns the body of a request, for endpoints of the user's own, bounded to limit bytes and in time by Options.Patience. The error of a Read is
 // io.EOF or a *Problem: 413 if there is more, 408 if it took too long, 400 if it was cut off.
 func (h *Handler) Body(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
-	return &ownBody{h.ownCall(w, r).body(limit)}
+	return &ownBody{h.newCall(w, r).body(limit)}
 }
 
 type ownBody struct{ b *body }
@@ -75,10 +75,5 @@ func (o *ownBody) Read(p []byte) (int, error) {
 // WriteJSON answers v as JSON, for endpoints of the user's own. The client has Options.Patience to take it. An error means that v cannot be encoded,
 // and that nothing has been written.
 func (h *Handler) WriteJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
-	return h.ownCall(w, r).answer(status, v)
-}
-
-// ownCall is a request to an endpoint of the user's own.
-func (h *Handler) ownCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
+	return h.newCall(w, r).answer(status, v)
 }

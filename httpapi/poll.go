@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -16,35 +14,48 @@ import (
 // there) for the first: 200 with the job and its lease, 204 if none came, 410 if none will ever come. ?lease asks for a lease of so many seconds;
 // ?payload=none leaves the payload out.
 //
+// A POST may bring acks, of any queue: {"acks": [{"id", "lease_token"}]}, up to MaxPollJobs. They are taken in the transaction of the first look for
+// jobs, and the answer is always 200: {"acks": [{"id", "outcome"} or {"id", "error"}], "jobs": [...]}, the jobs as with max above 1. An ack that is refused
+// takes none of the others along, but there are no jobs then, at once. If there was another reason than time not to look for jobs any more (such as
+// queue_done or shutting_down), "error" has the problem. A poll that is refused has taken no ack; one that is repeated does no harm.
+//
 // When the client has gone, or its connection does not take the answer, the jobs go back to the queue at once and the delivery does not count. A
 // connection that took it is no proof that the client has it: only the ack is.
-func (h *Handler) Poll(w http.ResponseWriter, r *http.Request) {
-	h.handle(w, r, func(c *call) error {
-		if r.Method == http.MethodHead { // a mux serves it where GET is
-			h.wrongMethod(w, r, "GET, POST")
-			return nil
-		}
-		q, err := c.queue(ActionReceive)
+func (h *Handler) Poll(w http.ResponseWriter, r *http.Request) { h.handle(w, r, (*call).poll) }
+
+func (c *call) poll() error {
+	if c.r.Method == http.MethodHead { // a mux serves it where GET is
+		c.h.wrongMethod(c.w, c.r, "GET, POST")
+		return nil
+	}
+	q, err := c.queue(ActionReceive)
+	if err != nil {
+		return err
+	}
+	p, err := c.pollParameters()
+	if err != nil {
+		return err
+	}
+	if c.r.Method == http.MethodPost {
+		acks, err := c.pollAcks()
 		if err != nil {
 			return err
 		}
-		p, err := c.pollParameters()
-		if err != nil {
-			return err
+		if acks != nil {
+			return c.ackAndPoll(q, acks, &p)
 		}
-		if err := c.finish(); err != nil {
-			return err
-		}
-		got, err := c.receive(q, p)
-		if errors.Is(err, jobqueue.ErrEmpty) {
-			w.WriteHeader(http.StatusNoContent)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return c.deliver(got, p)
-	})
+	} else if err := c.finish(); err != nil {
+		return err
+	}
+	_, got, err := c.receive(q, nil, &p)
+	if errors.Is(err, jobqueue.ErrEmpty) {
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.deliver(got, &p)
 }
 
 type pollParameters struct {
@@ -72,60 +83,152 @@ func (c *call) pollParameters() (pollParameters, error) {
 	return p, q.err
 }
 
-// receive waits for jobs. ErrEmpty means that none came, be it because a shutdown ended the waiting.
-func (c *call) receive(q *jobqueue.Queue, p pollParameters) ([]*jobqueue.Delivery, error) {
-	if c.h.drained.Err() != nil {
-		return nil, jobqueue.ErrShutdown
+// receive takes acks, if there are any, and waits for jobs. The acks have been taken if there are results. ErrEmpty means that no jobs came, be it
+// because a shutdown ended the waiting.
+func (c *call) receive(q *jobqueue.Queue, acks []jobqueue.Ack, p *pollParameters) (results []jobqueue.AckResult, got []*jobqueue.Delivery, err error) {
+	if c.h.parked.drained.Load() {
+		return c.onlyAck(acks, jobqueue.ErrShutdown)
 	}
-	ctx, cancel := c.untilDrained(c.r.Context())
-	defer cancel(nil)
-	waits := false
-	o := &jobqueue.ReceiveOptions{Wait: -1, Lease: p.lease, OnWait: func() {
-		if waits = c.h.parked.enter(c.account); !waits {
-			cancel(errTooMany)
+	o := jobqueue.ReceiveOptions{Wait: -1, Lease: p.lease}
+	if p.wait == 0 {
+		results, got, err = take(c.r.Context(), q, acks, p.max, &o)
+		return results, got, c.whyNone(err, nil, false)
+	}
+	ctx, end := context.WithCancelCause(c.r.Context())
+	defer end(nil)
+	at := &place{account: c.account, end: end}
+	seated, waits := false, false
+	sit := func() error {
+		err := c.h.parked.enter(at)
+		seated = err == nil
+		return err
+	}
+	if acks != nil { // later, when they have been taken, it could not be refused
+		if err := sit(); err == errDrained {
+			return c.onlyAck(acks, jobqueue.ErrShutdown)
+		} else if err != nil {
+			return nil, nil, err
 		}
-	}}
-	if p.wait > 0 {
-		o.Wait = c.hold(p.wait)
 	}
-	got, err := q.ReceiveMany(ctx, p.max, o)
-	if waits {
-		c.h.parked.leave(c.account)
+	o.Wait = c.longest(p.wait)
+	o.OnWait = func() {
+		waits = true
+		c.hold()
+		if !seated {
+			if err := sit(); err != nil {
+				end(err)
+			}
+		}
 	}
-	switch cause := context.Cause(ctx); {
+	results, got, err = take(ctx, q, acks, p.max, &o)
+	if seated {
+		c.h.parked.leave(at)
+	}
+	return results, got, c.whyNone(err, context.Cause(ctx), waits)
+}
+
+func take(ctx context.Context, q *jobqueue.Queue, acks []jobqueue.Ack, max int, o *jobqueue.ReceiveOptions) ([]jobqueue.AckResult, []*jobqueue.Delivery, error) {
+	if acks != nil {
+		return q.AckReceive(ctx, acks, max, o)
+	}
+	got, err := q.ReceiveMany(ctx, max, o)
+	return nil, got, err
+}
+
+// whyNone returns what the error of a receive is to a poll. cause is that of its context.
+func (c *call) whyNone(err, cause error, waited bool) error {
+	switch {
 	case err == nil:
-		return got, nil
-	case waits && errors.Is(err, jobqueue.ErrShutdown):
-		return nil, jobqueue.ErrEmpty
+		return nil
+	case waited && errors.Is(err, jobqueue.ErrShutdown):
+		return jobqueue.ErrEmpty
 	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) || c.gone():
-		return nil, err
+		return err
 	case cause == errTooMany:
-		return nil, errTooMany
+		return errTooMany
 	default: // drained, or a deadline set by middleware
-		return nil, jobqueue.ErrEmpty
+		return jobqueue.ErrEmpty
 	}
 }
 
-// deliver answers what was received, or gives it back.
-func (c *call) deliver(got []*jobqueue.Delivery, p pollParameters) error {
+// onlyAck takes acks where there are no jobs to be had, and returns why there are none.
+func (c *call) onlyAck(acks []jobqueue.Ack, why error) (results []jobqueue.AckResult, _ []*jobqueue.Delivery, err error) {
+	if len(acks) > 0 {
+		if results, err = c.broker.AckMany(c.r.Context(), acks); err != nil {
+			return nil, nil, err
+		}
+	}
+	return results, nil, why
+}
+
+// ackAndPoll answers what came of acks, and the jobs that came then. Once acks have been taken there is no other answer.
+func (c *call) ackAndPoll(q *jobqueue.Queue, a *ackList, p *pollParameters) error {
+	var results []jobqueue.AckResult
+	var got []*jobqueue.Delivery
+	var err error
+	if a.refused {
+		results, _, err = c.onlyAck(a.acks, jobqueue.ErrEmpty)
+	} else {
+		results, got, err = c.receive(q, a.acks, p)
+	}
+	if results == nil && err != nil && !errors.Is(err, jobqueue.ErrEmpty) {
+		return err
+	}
+	a.take(results)
+	return c.handOver(got, func(b []byte) ([]byte, error) {
+		b, e := appendJSON(append(b, `{"acks":`...), a.answers)
+		if e != nil {
+			return nil, e
+		}
+		b = append(b, `,"jobs":`...)
+		none := len(b)
+		if b, e = c.appendJobs(b, got, p); e != nil {
+			c.giveBack(got)
+			b, err = append(b[:none], "[]"...), e
+		}
+		if err != nil && !errors.Is(err, jobqueue.ErrEmpty) {
+			if b, e = appendJSON(append(b, `,"error":`...), c.h.problem(c.r, c.asSent(err))); e != nil {
+				return nil, e
+			}
+			if errors.Is(err, jobqueue.ErrShutdown) {
+				c.h.retryAfter(c.w)
+			}
+		}
+		return append(b, '}'), nil
+	})
+}
+
+// deliver answers what was received.
+func (c *call) deliver(got []*jobqueue.Delivery, p *pollParameters) error {
+	return c.handOver(got, func(b []byte) ([]byte, error) {
+		if p.max == 1 {
+			d := got[0]
+			setAll(c.w.Header(), "Lease-Token", d.Token.String(), "Lease-Expires-In", strconv.FormatInt(window(d), 10), "Delivery-Attempt", strconv.Itoa(d.Deliveries))
+			return c.appendPolled(b, d, p)
+		}
+		b, err := c.appendJobs(append(b, `{"jobs":`...), got, p)
+		return append(b, '}'), err
+	})
+}
+
+// handOver answers with what encode appends, or gives the jobs back.
+func (c *call) handOver(got []*jobqueue.Delivery, encode func(b []byte) ([]byte, error)) error {
 	taken := false
 	defer func() { // also if a shape panics
 		if !taken {
 			c.giveBack(got)
 		}
 	}()
-	answer, err := c.polled(got, p)
-	if err != nil || c.gone() {
+	t := newText()
+	defer t.free()
+	var err error
+	if t.b, err = encode(t.b); err != nil || c.gone() {
 		return err
 	}
-	header := c.w.Header()
-	if p.max == 1 {
-		d := got[0]
-		header.Set("Lease-Token", d.Token.String())
-		header.Set("Lease-Expires-In", strconv.FormatInt(window(d), 10))
-		header.Set("Delivery-Attempt", strconv.Itoa(d.Deliveries))
+	if err = c.answerText(http.StatusOK, t.b); err == nil {
+		err = c.flush()
 	}
-	if err := c.answerText(http.StatusOK, answer); err != nil {
+	if err != nil {
 		c.h.opts.Logger.Debug("a poll's answer could not be written; its jobs go back", "jobs", len(got), "error", err)
 		return nil // there is nobody to answer
 	}
@@ -146,52 +249,3 @@ func (c *call) giveBack(got []*jobqueue.Delivery) {
 
 // window returns how long the lease is, in whole seconds.
 func window(d *jobqueue.Delivery) int64 { return int64(d.LeaseExpires.Sub(d.Started) / time.Second) }
-
-// polled encodes the answer of a poll.
-func (c *call) polled(got []*jobqueue.Delivery, p pollParameters) ([]byte, error) {
-	all := make([]json.RawMessage, len(got))
-	for i, d := range got {
-		var err error
-		if all[i], err = c.polledJob(d, p); err != nil {
-			return nil, err
-		}
-	}
-	if p.max == 1 {
-		return all[0], nil
-	}
-	return json.Marshal(struct {
-		Jobs []json.RawMessage `json:"jobs"`
-	}{all})
-}
-
-// leased is what a polled job has more than one that is read.
-type leased struct {
-	Token         string          `json:"lease_token"`
-	Expires       time.Time       `json:"lease_expires_at"`
-	ExpiresIn     int64           `json:"lease_expires_in"`
-	Payload       json.RawMessage `json:"payload,omitempty"`
-	PayloadBase64 *[]byte         `json:"payload_base64,omitempty"`
-}
-
-func (c *call) polledJob(d *jobqueue.Delivery, p pollParameters) ([]byte, error) {
-	if c.h.opts.ShapePolled != nil {
-		v, err := c.h.opts.ShapePolled(c.r, d)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(v)
-	}
-	l := leased{Token: d.Token.String(), Expires: d.LeaseExpires, ExpiresIn: window(d)}
-	if payload, ok := d.Inline(); ok && p.payload {
-		if jobqueue.InlineJSON(d.ContentType, payload) {
-			l.Payload = payload
-		} else {
-			payload = bytes.Clone(payload)
-			if payload == nil {
-				payload = []byte{}
-			}
-			l.PayloadBase64 = &payload
-		}
-	}
-	return c.encodeWith(d.Job, l)
-}

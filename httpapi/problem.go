@@ -160,8 +160,8 @@ func (c *call) asSent(err error) error {
 	return &jobqueue.InvalidError{Field: field, Problem: bad.Problem}
 }
 
-// refuse answers an error.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// problem returns the whole of the problem that an error is to a client, and logs it if the server is at fault.
+func (h *Handler) problem(r *http.Request, err error) *Problem {
 	p := problemOf(err)
 	if p.Status < 400 || p.Status > 599 {
 		p.Status = http.StatusInternalServerError
@@ -172,6 +172,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status >= 500 && p.Code != "shutting_down" {
 		h.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "code", p.Code, "error", err)
 	}
+	return p
+}
+
+// refuse answers an error.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := h.problem(r, err)
 	for k, v := range p.Header {
 		w.Header()[http.CanonicalHeaderKey(k)] = v
 	}
@@ -186,17 +192,16 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil { // it is made of strings
 		panic(err)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	writeBody(w, p.Status, body)
+	writeBody(w, p.Status, "application/problem+json", body)
 }
 
 func (h *Handler) unknownPath(w http.ResponseWriter, r *http.Request) {
-	h.guard(w, r)
+	h.newCall(w, r).guard()
 	h.refuse(w, r, errUnknownPath)
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request, allowed string) {
-	h.guard(w, r)
+	h.newCall(w, r).guard()
 	h.refuse(w, r, &Problem{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Detail: "allowed here: " + allowed, Header: http.Header{"Allow": {allowed}},
 	})

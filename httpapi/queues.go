@@ -240,7 +240,7 @@ func (h *Handler) QueueJobs(w http.ResponseWriter, r *http.Request) {
 			Next *string           `json:"next"`
 		}{Jobs: make([]json.RawMessage, len(jobs))}
 		for i, j := range jobs {
-			if out.Jobs[i], err = c.encode(j); err != nil {
+			if out.Jobs[i], err = c.appendJob(nil, j); err != nil {
 				return err
 			}
 		}

@@ -37,11 +37,14 @@ var table = []route{
 	{"GET HEAD", "/v1/openapi.json", "openAPI", (*Handler).OpenAPI},
 }
 
-// routes returns what serves the table. The methods are not in the patterns of the mux, since its own answer to a wrong one is not a problem.
+// routes returns what serves the table, with and without Options.Prefix before the paths. The methods are not in the patterns of the mux, since its own
+// answer to a wrong one is not a problem.
 func (h *Handler) routes() http.Handler {
 	routes := make(map[string]http.HandlerFunc)
 	for _, t := range table {
-		routes[t.methods+" "+t.path] = func(w http.ResponseWriter, r *http.Request) { t.serve(h, w, r) }
+		serve := func(w http.ResponseWriter, r *http.Request) { t.serve(h, w, r) }
+		routes[t.methods+" "+t.path] = serve
+		routes[t.methods+" "+h.opts.Prefix+t.path] = serve
 	}
 	return h.Routes(routes)
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
 )
@@ -205,13 +204,18 @@ func (h *Handler) Extend(w http.ResponseWriter, r *http.Request) {
 		if h.opts.ShapeJob != nil {
 			return c.answerJob(http.StatusOK, j)
 		}
-		p, err := c.encodeWith(j, struct {
-			Expires time.Time `json:"lease_expires_at"`
-		}{j.LeaseExpires})
-		if err == nil {
-			c.answerText(http.StatusOK, p)
+		out := newText()
+		defer out.free()
+		if out.b, err = c.appendJob(out.b, j); err != nil {
+			return err
 		}
-		return err
+		out.b = append(out.b[:len(out.b)-1], `,"lease_expires_at":`...)
+		if out.b, err = appendTime(out.b, j.LeaseExpires); err != nil {
+			return err
+		}
+		out.b = append(out.b, '}')
+		c.answerText(http.StatusOK, out.b)
+		return nil
 	})
 }
 

@@ -140,7 +140,7 @@ func TestAPollGivesJobsWithTheirPayloads(t *testing.T) {
 			t.Fatalf("got %d jobs, want 5", len(got))
 		}
 		for i, want := range []struct{ inline, whole string }{
-			{"raw", "raw"}, {`{"a":1}`, `{"a": 1}`}, {"", string(big)}, {"", ""}, {"null", "null"},
+			{"raw", "raw"}, {`{"a": 1}`, `{"a": 1}`}, {"", string(big)}, {"", ""}, {"null", "null"},
 		} {
 			d := got[i]
 			inline, coming := d.Inline()

@@ -161,6 +161,22 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			j.do("POST", q+"/purge", "")
 		}
+		// Acks with it.
+		enqueue()
+		enqueue()
+		ack := func() string {
+			w := j.do("GET", q+"/poll?timeout=0", "")
+			return fmt.Sprintf(`{"acks":[{"id":%q,"lease_token":%q}]}`, member(t, w, "id"), member(t, w, "lease_token"))
+		}
+		last := ack()
+		j.do("POST", q+"/poll", last)
+		j.do("POST", q+"/poll?timeout=1", last)
+		j.do("POST", q+"/poll", `{"acks":[{"id":"x"}]}`)
+		j.do("POST", q+"/poll?timeout=0", `{"acks":[]}`)
+		j.do("POST", q+"/poll?timeout=0", `{"acks":null}`)
+		j.do("POST", q+"/poll", `{"acks":[`+strings.Repeat(`{"id":"x"},`, 100)+`{"id":"x"}]}`)
+		j.do("POST", "/v1/queues/closed/poll", last)
+		j.do("POST", q+"/purge", "")
 		parked := make(chan struct{})
 		go func() {
 			narrow.h.ServeHTTP(httptest.NewRecorder(), authorized("GET", q+"/poll?timeout=30"))
@@ -169,8 +185,8 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		synctest.Wait()
 		narrow.do("GET", q+"/poll?timeout=30", "")
 		narrow.do("POST", q+"/poll?timeout=30", "")
-		last := member(t, j.do("POST", "/v1/queues/other/jobs", `{}`), "id")
-		narrow.do("GET", "/v1/jobs/"+last+"?wait=1", "")
+		other := member(t, j.do("POST", "/v1/queues/other/jobs", `{}`), "id")
+		narrow.do("GET", "/v1/jobs/"+other+"?wait=1", "")
 		<-parked
 
 		// A job's life.
@@ -295,6 +311,10 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 				j.do(method, path, "", "Authorization: none")
 			}
 		}
+		enqueue()
+		last = ack()
+		j.h.(*httpapi.Handler).Drain()
+		j.do("POST", q+"/poll", last)
 		broker.Shutdown(context.Background())
 		j.do("GET", q+"/poll", "")
 		j.do("POST", q+"/poll", "")
