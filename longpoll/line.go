@@ -4,30 +4,14 @@ import "container/heap"
 
 // A line holds the waiters of one key. Those that can be signaled stand in one of two crowds; those that were signaled and have not begun
 // to look, and those that are reserved, stand in neither.
-type line[V any] struct {
-	looking crowd[V]
-	asleep  crowd[V] // only these can be reserved
-	members int      // all waiters of the key, wherever they stand
-}
-
-// A waiter is one call of Wait.
-type waiter[V any] struct {
-	value   V
-	line    *line[V]
-	arrival uint64
-	in      *crowd[V]     // where it stands, nil if nowhere
-	index   int           // in the crowd
-	wake    chan struct{} // holds one; received by the waiter only
-
-	reservation uint64 // counts the reservations, so that one settled twice is noticed
-	signaled    bool   // a signal came that it has not begun to look for
-	reserved    bool
-	handed      bool
-	owes        bool // its current look uses up a signal; changed by the waiter itself only
+type line[K comparable, V any] struct {
+	looking crowd[K, V]
+	asleep  crowd[K, V] // only these can be reserved
+	members int         // all waiters of the key, wherever they stand
 }
 
 // next returns who waited longest of those in line, nil if there is nobody.
-func (q *line[V]) next() *waiter[V] {
+func (q *line[K, V]) next() *Waiter[K, V] {
 	a, l := q.asleep.first(), q.looking.first()
 	if a == nil || l != nil && l.arrival < a.arrival {
 		return l
@@ -36,7 +20,7 @@ func (q *line[V]) next() *waiter[V] {
 }
 
 // signal wakes up to n of those in line, who waited longest first.
-func (q *line[V]) signal(n int) {
+func (q *line[K, V]) signal(n int) {
 	for ; n > 0; n-- {
 		w := q.next()
 		if w == nil {
@@ -52,7 +36,7 @@ func (q *line[V]) signal(n int) {
 }
 
 // broadcast wakes all that are in line.
-func (q *line[V]) broadcast() {
+func (q *line[K, V]) broadcast() {
 	for _, w := range q.asleep {
 		w.in, w.signaled = nil, true
 		w.wake <- struct{}{}
@@ -64,14 +48,14 @@ func (q *line[V]) broadcast() {
 }
 
 // stepIn puts a waiter at its place in a crowd, after leaving the one it was in.
-func (w *waiter[V]) stepIn(c *crowd[V]) {
+func (w *Waiter[K, V]) stepIn(c *crowd[K, V]) {
 	w.stepOut()
 	w.in = c
 	heap.Push(c, w)
 }
 
 // stepOut takes a waiter out of its crowd, if it is in one.
-func (w *waiter[V]) stepOut() {
+func (w *Waiter[K, V]) stepOut() {
 	if w.in != nil {
 		heap.Remove(w.in, w.index)
 		w.in = nil
@@ -80,9 +64,9 @@ func (w *waiter[V]) stepOut() {
 
 // A crowd is a heap of waiters by arrival: a newcomer costs nothing to put in, one that comes back from a look in vain, and leaving
 // anywhere, the logarithm of their number.
-type crowd[V any] []*waiter[V]
+type crowd[K comparable, V any] []*Waiter[K, V]
 
-func (c crowd[V]) first() *waiter[V] {
+func (c crowd[K, V]) first() *Waiter[K, V] {
 	if len(c) == 0 {
 		return nil
 	}
@@ -91,20 +75,20 @@ func (c crowd[V]) first() *waiter[V] {
 
 // The methods of heap.Interface.
 
-func (c crowd[V]) Len() int           { return len(c) }
-func (c crowd[V]) Less(i, j int) bool { return c[i].arrival < c[j].arrival }
-func (c crowd[V]) Swap(i, j int) {
+func (c crowd[K, V]) Len() int           { return len(c) }
+func (c crowd[K, V]) Less(i, j int) bool { return c[i].arrival < c[j].arrival }
+func (c crowd[K, V]) Swap(i, j int) {
 	c[i], c[j] = c[j], c[i]
 	c[i].index, c[j].index = i, j
 }
 
-func (c *crowd[V]) Push(x any) {
-	w := x.(*waiter[V])
+func (c *crowd[K, V]) Push(x any) {
+	w := x.(*Waiter[K, V])
 	w.index = len(*c)
 	*c = append(*c, w)
 }
 
-func (c *crowd[V]) Pop() any {
+func (c *crowd[K, V]) Pop() any {
 	old := *c
 	w := old[len(old)-1]
 	old[len(old)-1] = nil

@@ -7,7 +7,7 @@ type Reservation[K comparable, V any] struct {
 	Value V
 
 	lines  *Lines[K, V]
-	w      *waiter[V]
+	w      *Waiter[K, V]
 	number uint64
 }
 

@@ -10,41 +10,36 @@ import (
 	"github.com/pollackq/pollack/longpoll"
 )
 
-func TestTerms(t *testing.T) {
-	errFull := errors.New("no room to sleep")
-	stopped := make(chan struct{})
-	close(stopped)
+// A place is entered by hand, with more to wait for than Wait has.
+func TestAPlaceByHand(t *testing.T) {
+	errFull, errOver := errors.New("no room to sleep"), errors.New("over")
 	for _, c := range []struct {
 		name   string
-		terms  func() longpoll.Terms
-		after  time.Duration
+		sleep  func() error
+		ctx    time.Duration
 		want   error
+		after  time.Duration
 		sleeps int
 	}{
-		{"a timeout", func() longpoll.Terms { return longpoll.Terms{Over: time.After(time.Minute)} }, time.Minute, longpoll.ErrOver, 1},
-		{"a stop", func() longpoll.Terms {
-			stop := make(chan struct{})
-			time.AfterFunc(time.Second, func() { close(stop) })
-			return longpoll.Terms{Stop: stop}
-		}, time.Second, longpoll.ErrOver, 1},
-		{"stopped before", func() longpoll.Terms { return longpoll.Terms{Stop: stopped} }, 0, longpoll.ErrOver, 1},
-		{"no sleep", func() longpoll.Terms { return longpoll.Terms{Sleep: func() error { return errFull }} }, 0, errFull, 0},
-		{"a context", func() longpoll.Terms { return longpoll.Terms{} }, time.Hour, context.DeadlineExceeded, 1},
+		{"a timeout", nil, time.Hour, errOver, time.Minute, 1},
+		{"no sleep", func() error { return errFull }, time.Hour, errFull, 0, 0},
+		{"a context", nil, time.Second, context.DeadlineExceeded, time.Second, 1},
+		{"a context that has ended", nil, -1, context.DeadlineExceeded, 0, 0},
 	} {
 		for _, others := range []int{0, 1} { // who are asleep already, so that it need not look
 			t.Run(c.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var lines longpoll.Lines[string, int]
-					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					ctx, cancel := context.WithTimeout(t.Context(), c.ctx)
 					defer cancel()
 					nothing := func() (bool, error) { return false, nil }
 					for range others {
 						go lines.Wait(t.Context(), "a", 0, nothing)
 						synctest.Wait()
 					}
-					terms, sleeps := c.terms(), 0
-					if terms.Sleep == nil {
-						terms.Sleep = func() error {
+					sleeps, sleep := 0, c.sleep
+					if sleep == nil {
+						sleep = func() error {
 							sleeps++
 							if got := lines.Len("a"); got != others+1 {
 								t.Errorf("waiting when it lies down: got %d, want %d", got, others+1)
@@ -53,9 +48,21 @@ func TestTerms(t *testing.T) {
 						}
 					}
 					begun := time.Now()
-					handed, err := lines.WaitOn(ctx, &terms, "a", 1, nothing)
-					if handed || !errors.Is(err, c.want) || time.Since(begun) != c.after || sleeps != c.sleeps {
-						t.Errorf("got %v, %v after %v and %d sleeps, want %v after %v and %d", handed, err, time.Since(begun), sleeps, c.want, c.after, c.sleeps)
+					w := lines.Enter(ctx, "a", 1, nothing, sleep)
+					timeout := time.After(time.Minute)
+					for !w.Over() {
+						select {
+						case <-w.Wake():
+							t.Error("woken for nothing")
+							w.Woken(ctx)
+						case <-ctx.Done():
+							w.GiveUp(ctx.Err())
+						case <-timeout:
+							w.GiveUp(errOver)
+						}
+					}
+					if w.Handed || !errors.Is(w.Err, c.want) || time.Since(begun) != c.after || sleeps != c.sleeps {
+						t.Errorf("got %v, %v after %v and %d sleeps, want %v after %v and %d", w.Handed, w.Err, time.Since(begun), sleeps, c.want, c.after, c.sleeps)
 					}
 					if got := lines.Waiting(); got != others {
 						t.Errorf("left behind: %d that wait, want %d", got, others)
@@ -103,13 +110,13 @@ func TestARefusedSleepLosesNothing(t *testing.T) {
 				synctest.Wait()
 				looks = 0
 				got := ""
-				terms := longpoll.Terms{Sleep: func() error {
+				w := lines.Enter(t.Context(), "a", &got, func() (bool, error) { return false, nil }, func() error {
 					c.while(&lines)
 					return errFull
-				}}
-				handed, err := lines.WaitOn(t.Context(), &terms, "a", &got, func() (bool, error) { return false, nil })
+				})
 				synctest.Wait()
-				if handed != c.handed || c.handed != (got == "job") || c.handed == (err != nil) || looks != c.looks {
+				handed, err := w.Handed, w.Err
+				if !w.Over() || handed != c.handed || c.handed != (got == "job") || c.handed == (err != nil) || looks != c.looks {
 					t.Errorf("got handed %v (%q), %v, and %d looks of the other; want %v and %d", handed, got, err, looks, c.handed, c.looks)
 				}
 				lines.Close(errClosed)
