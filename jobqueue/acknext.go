@@ -1,9 +1,6 @@
 package jobqueue
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // AckReceive acks deliveries (up to MaxBatch, of any queue) and leases up to max of the queue's next jobs in the same transaction: a
 // consumer that goes on like that needs one commit a job where AckMany and ReceiveMany need two. If an ack is refused, the others are
@@ -16,12 +13,10 @@ func (q *Queue) AckReceive(ctx context.Context, acks []Ack, max int, o *ReceiveO
 		return nil, nil, err
 	}
 	r := newReceiver(ctx, q, max)
-	defer r.free()
 	r.acks = acks
-	if err = r.receive(o); err == nil {
-		ds = slices.Clone(r.got)
-	}
-	return r.results, ds, err
+	r.begin(o)
+	r.await()
+	return r.many()
 }
 
 // AckNext acks the delivery and leases the next job of its queue in one transaction; where nothing is ready it waits for a job as

@@ -82,7 +82,7 @@ func (k *keeper) judge(j *storage.Job) error {
 // lost reports whether err says that the lease is over, and ends the handler's context if that was not the handler's own doing.
 func (k *keeper) lost(err error) bool {
 	// How the job ended says more than what has become of it since: it may have been deleted, or redriven.
-	if end, _ := k.p.q.b.watches.last(k.watch); end != nil {
+	if end, _, _ := k.p.q.b.watches.last(k.watch); end != nil {
 		err = k.judge(end.job)
 	} else if errors.Is(err, ErrLeaseLost) {
 		err = k.look()

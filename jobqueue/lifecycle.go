@@ -193,7 +193,7 @@ func (s *step) retire(j *storage.Job) error {
 	if err := s.remove(j, s.limitsFor(j.Spec, q)); err != nil {
 		return err
 	}
-	s.note(changed, j) // for whoever waits for a version that will never come
+	s.note(removed, j) // for whoever waits for a version that will never come
 	return s.forgetQueue(q)
 }
 

@@ -349,7 +349,7 @@ func (q *Queue) Delete(ctx context.Context) error {
 			} else if err == nil {
 				if err = s.deleteBlobs(j); err == nil {
 					err = s.tx.DeleteJob(j)
-					s.note(changed, j)
+					s.note(removed, j)
 				}
 			}
 			if err != nil {

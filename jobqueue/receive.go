@@ -25,11 +25,9 @@ type ReceiveOptions struct {
 // error of ctx. A ctx that has ended never leases a job.
 func (q *Queue) Receive(ctx context.Context, o *ReceiveOptions) (*Delivery, error) {
 	r := newReceiver(ctx, q, 1)
-	defer r.free()
-	if err := r.receive(o); err != nil {
-		return nil, err
-	}
-	return r.got[0], nil
+	r.begin(o)
+	r.await()
+	return r.one()
 }
 
 // TryReceive is Receive that does not wait.
@@ -45,11 +43,10 @@ func (q *Queue) TryReceive(ctx context.Context, o *ReceiveOptions) (*Delivery, e
 // ReceiveMany leases up to max jobs (1 to MaxBatch) in one transaction. It waits for the first, not for more.
 func (q *Queue) ReceiveMany(ctx context.Context, max int, o *ReceiveOptions) ([]*Delivery, error) {
 	r := newReceiver(ctx, q, max)
-	defer r.free()
-	if err := r.receive(o); err != nil {
-		return nil, err
-	}
-	return slices.Clone(r.got), nil
+	r.begin(o)
+	r.await()
+	_, ds, err := r.many()
+	return ds, err
 }
 
 // check demands that what was asked for is within bounds.
@@ -70,27 +67,110 @@ func (r *receiver) check(o *ReceiveOptions) error {
 	return r.ctx.Err()
 }
 
-// receive looks, and waits where there is nothing. Mostly there is something: then there is no need to stand in line. Who does has to
-// look again, so that no wake-up is lost, unless others are asleep there: then there is nothing to look for.
-func (r *receiver) receive(o *ReceiveOptions) (err error) {
-	if err := r.check(o); err != nil {
-		return err
+// begin looks, and stands in line where there is nothing. Mostly there is something: then there is no need to stand in line. Who does
+// has to look again, so that no wake-up is lost, unless others are asleep there: then there is nothing to look for.
+func (r *receiver) begin(o *ReceiveOptions) {
+	if r.err = r.check(o); r.err != nil {
+		return
 	}
 	if r.q.b.ShuttingDown() {
-		return r.ackOnly()
+		r.err = r.ackOnly()
+		return
 	}
 	found, wait := false, o == nil || o.Wait >= 0
 	if !wait || r.acks != nil || !r.q.b.lines.Asleep(r.q.name) {
-		found, err = r.look()
+		found, r.err = r.look()
 	}
 	switch {
-	case err != nil || found:
+	case r.err != nil || found:
 	case !wait || r.refused:
-		err = ErrEmpty
+		r.err = ErrEmpty
 	default:
-		err = r.wait(o)
+		if o != nil {
+			r.stop, r.onWait = o.Stop, o.OnWait
+		}
+		if o != nil && o.Wait > 0 {
+			r.timer = time.NewTimer(o.Wait)
+		}
+		r.place = r.q.b.lines.Enter(r.ctx, r.q.name, r, r.looks, r.sleeps)
 	}
-	return r.keep(err)
+}
+
+// await sleeps until there is a job, or will be none. It is called by what the user calls and calls nothing that sleeps: very many
+// may be here at once, each on a stack that should stay small.
+func (r *receiver) await() {
+	for !r.over() {
+		select {
+		case <-r.place.Wake():
+			r.place.Woken(r.ctx)
+		case <-r.ctx.Done():
+			r.place.GiveUp(r.ctx.Err())
+		case <-r.timeUp():
+			r.place.GiveUp(ErrEmpty)
+		case <-r.stop:
+			r.place.GiveUp(ErrEmpty)
+		}
+	}
+}
+
+// over reports whether there is a job, or will be none.
+func (r *receiver) over() bool { return r.place == nil || r.place.Over() }
+
+// timeUp is when the waiting is over; nil if it never is.
+func (r *receiver) timeUp() <-chan time.Time {
+	if r.timer == nil {
+		return nil
+	}
+	return r.timer.C
+}
+
+// sleep is called when the receiver is about to sleep.
+func (r *receiver) sleep() error {
+	r.waits = true
+	r.q.b.waits(r.q.name, +1)
+	if r.onWait != nil {
+		return r.onWait()
+	}
+	return nil
+}
+
+// end ends the call: what was received for a caller whose context has ended meanwhile goes back.
+func (r *receiver) end() error {
+	if r.place != nil {
+		r.err = r.place.Err
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	if r.waits {
+		r.q.b.waits(r.q.name, -1)
+	}
+	if r.err == nil {
+		r.err = r.ctx.Err()
+	}
+	if r.err != nil {
+		for _, d := range r.got {
+			r.q.b.giveBack(r.ctx, d)
+		}
+	}
+	return r.err
+}
+
+// one and many end the call with what it returns.
+func (r *receiver) one() (*Delivery, error) {
+	defer r.free()
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return r.got[0], nil
+}
+
+func (r *receiver) many() ([]AckResult, []*Delivery, error) {
+	defer r.free()
+	if err := r.end(); err != nil {
+		return r.results, nil, err
+	}
+	return r.results, slices.Clone(r.got), nil
 }
 
 // A receiver is one call of ReceiveMany. While it waits an enqueue may hand it a job.
@@ -110,18 +190,22 @@ type receiver struct {
 	results []AckResult // of that
 	refused bool        // one of them was
 
+	err    error                                  // why there is no job, unless place says it
+	place  *longpoll.Waiter[QueueName, *receiver] // nil unless it stood in line
+	timer  *time.Timer                            // nil unless the waiting ends by it
+	stop   <-chan struct{}
 	onWait func() error
 	waits  bool // has been counted as one that waits
-	terms  longpoll.Terms
 
-	runs  func(*step) error    // lease
-	looks func() (bool, error) // look
+	runs   func(*step) error    // lease
+	looks  func() (bool, error) // look
+	sleeps func() error         // sleep
 }
 
 // receivers saves what calls are done with.
 var receivers = sync.Pool{New: func() any {
 	r := new(receiver)
-	r.runs, r.looks, r.terms.Sleep = r.lease, r.look, r.sleep
+	r.runs, r.looks, r.sleeps = r.lease, r.look, r.sleep
 	return r
 }}
 
@@ -135,7 +219,7 @@ func newReceiver(ctx context.Context, q *Queue, max int) *receiver {
 func (r *receiver) free() {
 	clear(r.leased)
 	clear(r.got)
-	*r = receiver{leased: r.leased[:0], got: r.got[:0], runs: r.runs, looks: r.looks, terms: longpoll.Terms{Sleep: r.terms.Sleep}}
+	*r = receiver{leased: r.leased[:0], got: r.got[:0], runs: r.runs, looks: r.looks, sleeps: r.sleeps}
 	receivers.Put(r)
 }
 
@@ -144,49 +228,6 @@ type leased struct {
 	job     *storage.Job
 	kept    beside // a message of its progress, if an earlier delivery left one
 	payload []byte // nil if it is large
-}
-
-// wait stands in line until there is a job, or the wait is over.
-func (r *receiver) wait(o *ReceiveOptions) error {
-	if o != nil {
-		r.terms.Stop, r.onWait = o.Stop, o.OnWait
-		if o.Wait > 0 {
-			timer := time.NewTimer(o.Wait)
-			defer timer.Stop()
-			r.terms.Over = timer.C
-		}
-	}
-	_, err := r.q.b.lines.WaitOn(r.ctx, &r.terms, r.q.name, r, r.looks)
-	if r.waits {
-		r.q.b.waits(r.q.name, -1)
-	}
-	if err == longpoll.ErrOver {
-		return ErrEmpty
-	}
-	return err
-}
-
-// sleep is called when the receiver is about to sleep.
-func (r *receiver) sleep() error {
-	r.waits = true
-	r.q.b.waits(r.q.name, +1)
-	if r.onWait != nil {
-		return r.onWait()
-	}
-	return nil
-}
-
-// keep gives back what was received for a caller whose context has ended meanwhile.
-func (r *receiver) keep(err error) error {
-	if err == nil {
-		err = r.ctx.Err()
-	}
-	if err != nil {
-		for _, d := range r.got {
-			r.q.b.giveBack(r.ctx, d)
-		}
-	}
-	return err
 }
 
 // giveBack releases a delivery that never happened. If that fails its lease will lapse.

@@ -40,6 +40,7 @@ const (
 	delivered
 	ended
 	lapsed
+	removed // otherwise than at its end
 )
 
 // An event is one change of one job.

@@ -161,6 +161,51 @@ func TestWaitEndMissesNoEndOfAJobThatIsNotKept(t *testing.T) {
 	})
 }
 
+// Who waits may find the job deleted before its end has been told.
+func TestWaitEndAwaitsTheNewsOfADeletedJob(t *testing.T) {
+	withRig(t, &jobqueue.Options{Retention: -1}, func(r *rig) {
+		j := r.enqueue("x")
+		d := r.take()
+		type answer struct {
+			j   *jobqueue.Job
+			err error
+		}
+		got := make(chan answer, 1)
+		go func() {
+			j, err := r.b.WaitEnd(r.ctx, j.ID)
+			got <- answer{j, err}
+		}()
+		synctest.Wait()
+		acked := make(chan struct{})
+		r.store.onView(func(context.Context) error { // the look after the progress comes when the job has ended
+			<-acked
+			return nil
+		})
+		if err := d.Progress(r.ctx, 0.5, ""); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.store.onCommit(func() {
+			close(acked)
+			time.Sleep(time.Second) // until it has looked
+		})
+		if err := d.Ack(r.ctx); err != nil {
+			t.Fatal(err)
+		}
+		r.store.onView(nil)
+		r.store.onCommit(nil)
+		synctest.Wait()
+		select {
+		case a := <-got:
+			if a.err != nil || a.j.State != jobqueue.Succeeded {
+				t.Errorf("WaitEnd: got %v, %v, want the job succeeded", a.j, a.err)
+			}
+		default:
+			t.Error("WaitEnd still waits")
+		}
+	})
+}
+
 func TestWaitEndSleepsThroughWhatIsNoEnd(t *testing.T) {
 	withRig(t, nil, func(r *rig) {
 		j := r.enqueue("x")

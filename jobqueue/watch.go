@@ -19,6 +19,7 @@ type watches struct {
 type watch struct {
 	changed chan struct{} // holds one
 	end     *event        // how the job last ended since the watch began, nil if it has not; guarded by watches.mu
+	gone    bool          // it has been deleted since otherwise than by its end, or may have been; likewise
 }
 
 func newWatch() *watch { return &watch{changed: make(chan struct{}, 1)} }
@@ -71,6 +72,7 @@ func (w *watches) notify(id ID, e *event) {
 		if end != nil {
 			one.end = end
 		}
+		one.gone = one.gone || e == nil || e.kind == removed
 		one.poke()
 	}
 }
@@ -80,6 +82,7 @@ func (w *watches) notifyAll() {
 	defer w.mu.Unlock()
 	for _, m := range w.byJob {
 		for one := range m {
+			one.gone = true
 			one.poke()
 		}
 	}
@@ -93,11 +96,11 @@ func (w *watches) close() {
 	w.notifyAll()
 }
 
-// last returns how the job ended, nil if it has not, and whether the broker is shutting down.
-func (w *watches) last(one *watch) (end *event, closed bool) {
+// last returns how the job ended, nil if it has not, whether it may have been deleted otherwise, and whether the broker is shutting down.
+func (w *watches) last(one *watch) (end *event, gone, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return one.end, w.closed
+	return one.end, one.gone, w.closed
 }
 
 func (w *watch) poke() {
@@ -130,19 +133,22 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 		return nil, err
 	}
 	defer b.watches.remove(id, one)
-	for {
+	for seen := false; ; {
 		j, err := b.Job(ctx, id)
-		end, closed := b.watches.last(one)
+		end, gone, closed := b.watches.last(one)
+		absent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)
 		switch {
 		case err == nil && enough(j):
 			return j, nil
-		case end != nil && b.sees(end.job.Account) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)):
+		case absent && end != nil && b.sees(end.job.Account):
 			return jobOf(end.job, end.beside), nil
+		case absent && seen && !gone && !closed: // it was deleted at its end, which is about to be told
 		case err != nil:
 			return nil, err
 		case closed:
 			return nil, ErrShutdown
 		}
+		seen = true
 		select {
 		case <-one.changed:
 		case <-ctx.Done():
