@@ -82,6 +82,7 @@ func TestAPollAcksAndTakesTheNextInOneTransaction(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			w.enqueue("mail", jobqueue.NewJob{Name: name, Payload: []byte("1"), ContentType: "application/json"})
 		}
+		synctest.Wait()
 		before := w.store.Stats()
 		a := w.do("POST", "/v1/queues/mail/poll?max=2&lease=10", acksOf(held...)).wantAcked("acked acked acked", 2, "").wantHeader("Lease-Token", "")
 		if after := w.store.Stats(); after.Updates != before.Updates+1 || after.Views != before.Views {

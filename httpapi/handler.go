@@ -20,6 +20,9 @@ type Handler struct {
 	parked *parked
 	signer *Signer // of the URLs of uploads
 	api    []byte  // the OpenAPI document
+
+	drained context.Context // ends with Drain
+	drain   context.CancelFunc
 }
 
 // New returns a Handler for a broker, one that is not narrowed to an account. It refuses options that have neither Authenticate nor AllowAnonymous.
@@ -42,6 +45,7 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 		signer: signer,
 		api:    openAPIFor(opts.BaseURL + opts.Prefix),
 	}
+	h.drained, h.drain = context.WithCancel(context.Background())
 	h.mux = h.routes()
 	return h, nil
 }
@@ -49,7 +53,7 @@ func New(broker *jobqueue.Broker, o *Options) (*Handler, error) {
 // Drain ends all waiting: parked polls are answered 204, requests that wait for a job with where it stands, and new polls are refused with 503.
 // Everything else goes on. It returns at once and is meant for http.Server.RegisterOnShutdown: a server that shuts down waits for its requests, and
 // does not end them.
-func (h *Handler) Drain() { h.parked.drain() }
+func (h *Handler) Drain() { h.drain() }
 
 // ServeHTTP serves the routes of the package documentation, with or without Options.Prefix before them.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -78,6 +82,8 @@ type call struct {
 	broker  *jobqueue.Broker // as the account sees it
 
 	inJSON, keyInHeader bool // where what jobqueue may find invalid has come from, see asSent
+	seated              bool // has a place among those that wait
+	waited              bool // for jobs
 }
 
 func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) *call {

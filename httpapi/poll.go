@@ -86,69 +86,35 @@ func (c *call) pollParameters() (pollParameters, error) {
 // receive takes acks, if there are any, and waits for jobs. The acks have been taken if there are results. ErrEmpty means that no jobs came, be it
 // because a shutdown ended the waiting.
 func (c *call) receive(q *jobqueue.Queue, acks []jobqueue.Ack, p *pollParameters) (results []jobqueue.AckResult, got []*jobqueue.Delivery, err error) {
-	if c.h.parked.drained.Load() {
+	if c.h.drained.Err() != nil {
 		return c.onlyAck(acks, jobqueue.ErrShutdown)
 	}
 	o := jobqueue.ReceiveOptions{Wait: -1, Lease: p.lease}
-	if p.wait == 0 {
-		results, got, err = take(c.r.Context(), q, acks, p.max, &o)
-		return results, got, c.whyNone(err, nil, false)
-	}
-	ctx, end := context.WithCancelCause(c.r.Context())
-	defer end(nil)
-	at := &place{account: c.account, end: end}
-	seated, waits := false, false
-	sit := func() error {
-		err := c.h.parked.enter(at)
-		seated = err == nil
-		return err
-	}
-	if acks != nil { // later, when they have been taken, it could not be refused
-		if err := sit(); err == errDrained {
-			return c.onlyAck(acks, jobqueue.ErrShutdown)
-		} else if err != nil {
-			return nil, nil, err
-		}
-	}
-	o.Wait = c.longest(p.wait)
-	o.OnWait = func() {
-		waits = true
-		c.hold()
-		if !seated {
-			if err := sit(); err != nil {
-				end(err)
+	if p.wait > 0 {
+		if acks != nil { // once they are taken it is too late to refuse
+			if err := c.sit(); err != nil {
+				return nil, nil, err
 			}
 		}
+		o.Wait, o.Stop, o.OnWait = c.longest(p.wait), c.h.drained.Done(), c.onWait
 	}
-	results, got, err = take(ctx, q, acks, p.max, &o)
-	if seated {
-		c.h.parked.leave(at)
+	if acks == nil {
+		got, err = q.ReceiveMany(c.r.Context(), p.max, &o)
+	} else {
+		results, got, err = q.AckReceive(c.r.Context(), acks, p.max, &o)
 	}
-	return results, got, c.whyNone(err, context.Cause(ctx), waits)
+	c.rise()
+	if c.waited && errors.Is(err, jobqueue.ErrShutdown) || errors.Is(err, context.DeadlineExceeded) && !c.gone() { // a deadline set by middleware
+		err = jobqueue.ErrEmpty
+	}
+	return results, got, err
 }
 
-func take(ctx context.Context, q *jobqueue.Queue, acks []jobqueue.Ack, max int, o *jobqueue.ReceiveOptions) ([]jobqueue.AckResult, []*jobqueue.Delivery, error) {
-	if acks != nil {
-		return q.AckReceive(ctx, acks, max, o)
-	}
-	got, err := q.ReceiveMany(ctx, max, o)
-	return nil, got, err
-}
-
-// whyNone returns what the error of a receive is to a poll. cause is that of its context.
-func (c *call) whyNone(err, cause error, waited bool) error {
-	switch {
-	case err == nil:
-		return nil
-	case waited && errors.Is(err, jobqueue.ErrShutdown):
-		return jobqueue.ErrEmpty
-	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) || c.gone():
-		return err
-	case cause == errTooMany:
-		return errTooMany
-	default: // drained, or a deadline set by middleware
-		return jobqueue.ErrEmpty
-	}
+// onWait is called when a poll begins to wait.
+func (c *call) onWait() error {
+	c.waited = true
+	c.hold()
+	return c.sit()
 }
 
 // onlyAck takes acks where there are no jobs to be had, and returns why there are none.

@@ -44,21 +44,44 @@ func short(d, timeout time.Duration) time.Duration {
 	return min(d, max(timeout-beforeTimeout, timeout/2))
 }
 
+// sit takes a place among the requests that wait, unless the call has one.
+func (c *call) sit() error {
+	if !c.seated && !c.h.parked.enter(c.account) {
+		return errTooMany
+	}
+	c.seated = true
+	return nil
+}
+
+// rise leaves that place.
+func (c *call) rise() {
+	if c.seated {
+		c.h.parked.leave(c.account)
+	}
+	c.seated = false
+}
+
+// untilDrained returns a context that also ends with Drain.
+func (c *call) untilDrained(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.h.drained, func() { cancel(errDrained) })
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
 // park runs a wait for something of a job, d at most. The job it returns is nil if the time was up, or the waiting was ended by Drain or a shutdown.
 func (c *call) park(d time.Duration, wait func(ctx context.Context) (*jobqueue.Job, error)) (*jobqueue.Job, error) {
 	if err := c.finish(); err != nil {
 		return nil, err
 	}
-	ctx, end := context.WithCancelCause(c.r.Context())
-	defer end(nil)
-	at := &place{account: c.account, end: end}
-	switch err := c.h.parked.enter(at); {
-	case err == errDrained:
-		return nil, nil
-	case err != nil:
+	if err := c.sit(); err != nil {
 		return nil, err
 	}
-	defer c.h.parked.leave(at)
+	defer c.rise()
+	ctx, cancel := c.untilDrained(c.r.Context())
+	defer cancel(nil)
 	c.hold()
 	ctx, stop := context.WithTimeoutCause(ctx, c.longest(d), errTimeUp)
 	defer stop()
