@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,18 @@ func memory() uint64 {
 	}
 	runtime.ReadMemStats(&m)
 	return m.HeapInuse + m.StackInuse
+}
+
+// collected returns a function that reports whether a garbage collection has ended since.
+func collected() func() bool {
+	cycles := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(cycles)
+	before := cycles[0].Value.Uint64()
+	return func() bool {
+		time.Sleep(time.Millisecond)
+		metrics.Read(cycles)
+		return cycles[0].Value.Uint64() > before
+	}
 }
 
 // until waits for something that other goroutines do, without sleeping.

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,8 +55,8 @@ func hugeScale(r *run) (*table, error) {
 }
 
 var scaleAbout = fmt.Sprintf("Cycles by %d callers on one queue with so many jobs ready, which each cycle adds one to and takes the first from; retention off. CPU is all that the process "+
-	"used, the kernel's included. Each figure is from a new process that opened the file, which is in the page cache; anonymous memory is what that process has at the end of "+
-	"the cycles. The process that is killed was doing cycles.", scaleCallers)
+	"used, the kernel's included, and ends with a garbage collection. Each figure is from a new process, which filled its memory, or opened a file that is in the page "+
+	"cache; anonymous memory is what it has after the cycles. The process that is killed was doing cycles.", scaleCallers)
 
 func readyColumn(n int) string { return number(float64(n)) + " ready" }
 
@@ -74,10 +73,10 @@ type scaling struct {
 
 // A scaled subject has rows for what it costs; those of files are nil for a store in memory.
 type scaled struct {
-	name                                      string
-	priorities                                int
-	cpu, rate                                 *row
-	written, openClean, openKilled, anonymous *row
+	name                                             string
+	priorities                                       int
+	cpu, rate                                        *row
+	syncs, written, anonymous, openClean, openKilled *row
 }
 
 func (s *scaling) on(name string, file bool, priorities int) *scaled {
@@ -94,6 +93,7 @@ func (s *scaling) on(name string, file bool, priorities int) *scaled {
 	}
 	c := &scaled{name: name, priorities: priorities, cpu: add(durable, "CPU, us/cycle"), rate: add(durable, "cycles/s")}
 	if file {
+		c.syncs = add(durable, "syncs/cycle")
 		c.written = add(durable, "bytes written/cycle")
 		c.anonymous = add(durable, "anonymous memory, MB")
 		c.openClean = add(durable, "open after a clean close, ms")
@@ -176,6 +176,7 @@ func (s *scaling) measureOne(ctx context.Context, c *scaled, ready int) error {
 	if c.written == nil {
 		return nil
 	}
+	c.syncs.cell(column).add(a.Syncs)
 	c.written.cell(column).add(a.Written)
 	c.anonymous.cell(column).add(a.Anonymous)
 	c.openClean.cell(column).add(a.Open)
@@ -268,6 +269,7 @@ type scaleAnswer struct {
 	CPU       float64 // microseconds a cycle
 	Rate      float64 // cycles a second
 	Written   float64 // bytes a cycle
+	Syncs     float64 // a cycle
 	Anonymous float64 // MB
 	Open      float64 // milliseconds
 }
@@ -281,7 +283,6 @@ func measureScale(q scaleQuestion) (a scaleAnswer, err error) {
 		if err := p.fill(q.Ready, q.Priorities); err != nil {
 			return a, err
 		}
-		runtime.GC()
 	} else if p, a.Open, err = openTimed(q.Path); err != nil {
 		return a, err
 	}
@@ -293,7 +294,7 @@ func measureScale(q scaleQuestion) (a scaleAnswer, err error) {
 	if err != nil {
 		return a, err
 	}
-	a.CPU, a.Rate, a.Written = got.CPU, got.Rate, got.Written
+	a.CPU, a.Rate, a.Written, a.Syncs = got.CPU, got.Rate, got.Written, got.Syncs
 	a.Anonymous = float64(procFigure("/proc/self/status", "RssAnon")) * 1024 / 1e6
 	info, err := p.queue.Info(context.Background())
 	if err == nil && (info.Counts[jobqueue.Pending] != int64(q.Ready) || info.Counts.Total() != int64(q.Ready)) {
@@ -315,21 +316,23 @@ func openTimed(path string) (p *pollack, ms float64, err error) {
 	return p, ms, err
 }
 
-// cycles has all callers do cycles for a while.
+// cycles has all callers do cycles for a while, and then until a garbage collection has ended: where the heap is large one takes seconds to come,
+// and before the first the heap grows into memory that the kernel has to clear.
 func (p *pollack) cycles(q scaleQuestion, span time.Duration) (a scaleAnswer, err error) {
 	var done atomic.Int64
-	errs := make(chan error, scaleCallers)
+	errs := make(chan error, scaleCallers+1)
 	written := func() int64 {
 		if p.bolt == nil {
 			return 0
 		}
 		return p.bolt.Stats().Written
 	}
+	var stop atomic.Bool
 	var all sync.WaitGroup
-	cpu, bytes, begun := cpuTime(), written(), time.Now()
+	cpu, syncs, bytes, begun := cpuTime(), p.syncs(), written(), time.Now()
 	for range scaleCallers {
 		all.Go(func() {
-			for time.Since(begun) < span {
+			for !stop.Load() {
 				if err := p.cycleAmong(q); err != nil {
 					errs <- err
 					return
@@ -338,12 +341,18 @@ func (p *pollack) cycles(q scaleQuestion, span time.Duration) (a scaleAnswer, er
 			}
 		})
 	}
+	time.Sleep(span)
+	if err := until(collected()); err != nil {
+		errs <- err
+	}
+	stop.Store(true)
 	all.Wait()
 	n := float64(done.Load())
 	a = scaleAnswer{
 		CPU:     float64((cpuTime() - cpu).Nanoseconds()) / 1e3 / n,
 		Rate:    n / time.Since(begun).Seconds(),
 		Written: float64(written()-bytes) / n,
+		Syncs:   float64(p.syncs()-syncs) / n,
 	}
 	if len(errs) > 0 {
 		return a, <-errs
