@@ -17,5 +17,6 @@ var tables = []tableMaker{
 	{name: "handover", about: "a job that a consumer waits for already, on disk", make: handover},
 	{name: "idle", about: "what a process does in which nothing happens", make: idle},
 	{name: "scale", about: "the cost of a cycle with a million jobs ready", make: scale},
+	{name: "large", about: "what payloads of 1 MiB and of 64 MiB cost a durable store", make: large},
 	{name: "huge", about: "the same with ten million, in a file of several gigabytes", make: hugeScale, apart: true},
 }
