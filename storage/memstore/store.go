@@ -133,23 +133,13 @@ func (s *Store) now() time.Time {
 	return s.start.Add(time.Since(s.since).Truncate(time.Microsecond))
 }
 
-// spins is how often lock tries before it sleeps: about as long as a transaction lasts. A mutex does not spin where other goroutines
-// want to run, and handing it from sleeper to sleeper takes longer than what they came for.
-const spins = 100
-
 // lock waits for the store, which the caller then unlocks. A context that ends meanwhile is noticed when the wait is over, which is soon:
 // transactions do not wait for anything.
 func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	locked := s.mu.TryLock()
-	for i := 0; !locked && i < spins; i++ {
-		locked = s.mu.TryLock()
-	}
-	if !locked {
-		s.mu.Lock()
-	}
+	s.mu.Lock()
 	err := ctx.Err()
 	if err == nil && s.closed {
 		err = storage.ErrClosed
