@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -66,7 +67,7 @@ const maxPoll = 100
 // Consume polls a queue and hands its jobs to the handler, until ctx ends (it returns nil), the queue is done (ErrDone), or the server refuses the
 // poll in a way that will not pass by itself (an *Error). Failures of the network and of the server are waited out, with full jitter and as long as a
 // Retry-After says. It asks only for as many jobs as there are free workers, extends their leases while their handlers run, and recovers panics of
-// the handler. It returns when all handlers have and what they held is settled or given back.
+// the handler. A worker whose handler succeeded acks and takes the next job in one request. It returns when all handlers have and what they held is settled or given back.
 func (c *Client) Consume(ctx context.Context, queue string, h Handler, o *ConsumeOptions) error {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -74,7 +75,7 @@ func (c *Client) Consume(ctx context.Context, queue string, h Handler, o *Consum
 	}
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	p := &pool{c: c, h: h, opts: opts, ctx: ctx, work: work, log: c.opts.Logger.With("queue", queue)}
+	p := &pool{c: c, h: h, queue: queue, opts: opts, ctx: ctx, work: work, log: c.opts.Logger.With("queue", queue)}
 	over := make(chan struct{})
 	var joined, workers sync.WaitGroup
 	joined.Go(func() { p.stopHandlers(cancel, over) })
@@ -82,12 +83,15 @@ func (c *Client) Consume(ctx context.Context, queue string, h Handler, o *Consum
 	for range opts.Workers {
 		free <- struct{}{}
 	}
-	err = p.feed(queue, free, func(d *Delivery) {
+	err = p.feed(free, func(d *Delivery) {
 		workers.Go(func() {
-			p.do(d)
+			for d != nil {
+				d = p.do(d)
+			}
 			free <- struct{}{}
 		})
 	})
+	p.ended.Store(true)
 	workers.Wait()
 	close(over)
 	joined.Wait()
@@ -125,12 +129,22 @@ func (o *ConsumeOptions) withDefaults() (ConsumeOptions, error) {
 
 // A pool is one call of Consume.
 type pool struct {
-	c    *Client
-	h    Handler
-	opts ConsumeOptions
-	log  *slog.Logger
-	ctx  context.Context // of the call; the consumer stops with it
-	work context.Context // the handlers' parent
+	c     *Client
+	h     Handler
+	queue string
+	opts  ConsumeOptions
+	log   *slog.Logger
+	ctx   context.Context // of the call; the consumer stops with it
+	work  context.Context // the handlers' parent
+	ended atomic.Bool     // no more jobs are to be taken
+}
+
+// stops reports whether no more jobs are to be taken.
+func (p *pool) stops() bool { return p.ended.Load() || p.ctx.Err() != nil }
+
+// poll returns the options of a poll for so many jobs, which waits as long.
+func (p *pool) poll(most int, wait time.Duration) PollOptions {
+	return PollOptions{Wait: wait, Max: most, Lease: p.opts.Lease, NoPayload: p.opts.NoPayload}
 }
 
 // stopHandlers ends the handlers' contexts once the consumer stops and its grace is over.
@@ -153,7 +167,7 @@ func (p *pool) stopHandlers(cancel context.CancelCauseFunc, over <-chan struct{}
 }
 
 // feed polls for as many jobs as workers are free and starts these.
-func (p *pool) feed(queue string, free chan struct{}, start func(*Delivery)) error {
+func (p *pool) feed(free chan struct{}, start func(*Delivery)) error {
 	b := backoff{first: time.Second, most: p.c.opts.MaxPause}
 	for {
 		n := 0
@@ -175,7 +189,7 @@ func (p *pool) feed(queue string, free chan struct{}, start func(*Delivery)) err
 		var deliveries []*Delivery
 		err := p.ctx.Err()
 		if err == nil {
-			deliveries, err = p.c.poll(p.ctx, queue, PollOptions{Wait: p.opts.Wait, Max: n, Lease: p.opts.Lease, NoPayload: p.opts.NoPayload}, true)
+			deliveries, err = p.c.poll(p.ctx, p.queue, p.poll(n, p.opts.Wait), true)
 		}
 		for i, d := range deliveries {
 			if p.ctx.Err() != nil || i >= n {

@@ -59,17 +59,7 @@ func (c *Client) Poll(ctx context.Context, queue string, o *PollOptions) ([]*Del
 }
 
 func (c *Client) poll(ctx context.Context, queue string, o PollOptions, single bool) ([]*Delivery, error) {
-	l := call{method: http.MethodGet, path: queuePath(queue) + "/poll", query: url.Values{}, wait: o.Wait, single: single}
-	l.query.Set("timeout", wholeSeconds(o.Wait))
-	if o.Max > 1 {
-		l.query.Set("max", strconv.Itoa(o.Max))
-	}
-	if o.Lease > 0 {
-		l.query.Set("lease", wholeSeconds(o.Lease))
-	}
-	if o.NoPayload {
-		l.query.Set("payload", "none")
-	}
+	l := o.call(http.MethodGet, queue, single)
 	var wire struct {
 		polledJob
 		Jobs []*polledJob `json:"jobs"`
@@ -88,11 +78,23 @@ func (c *Client) poll(ctx context.Context, queue string, o PollOptions, single b
 		}
 		return nil, fmt.Errorf("client: %s %s: the answer has no job", l.method, l.path)
 	}
-	out := make([]*Delivery, len(jobs))
-	for i, j := range jobs {
-		out[i] = j.delivery(c)
+	return c.deliveries(jobs), nil
+}
+
+// call returns the request of a poll. One that is single is not repeated.
+func (o *PollOptions) call(method, queue string, single bool) call {
+	l := call{method: method, path: queuePath(queue) + "/poll", query: url.Values{}, wait: o.Wait, single: single}
+	l.query.Set("timeout", wholeSeconds(o.Wait))
+	if o.Max > 1 {
+		l.query.Set("max", strconv.Itoa(o.Max))
 	}
-	return out, nil
+	if o.Lease > 0 {
+		l.query.Set("lease", wholeSeconds(o.Lease))
+	}
+	if o.NoPayload {
+		l.query.Set("payload", "none")
+	}
+	return l
 }
 
 // A polledJob is a job as a poll answers it.
@@ -103,6 +105,14 @@ type polledJob struct {
 	LeaseExpiresIn float64         `json:"lease_expires_in"` // seconds
 	Payload        json.RawMessage `json:"payload"`
 	PayloadBase64  *[]byte         `json:"payload_base64"`
+}
+
+func (c *Client) deliveries(jobs []*polledJob) []*Delivery {
+	out := make([]*Delivery, len(jobs))
+	for i, j := range jobs {
+		out[i] = j.delivery(c)
+	}
+	return out
 }
 
 func (j *polledJob) delivery(c *Client) *Delivery {

@@ -204,11 +204,16 @@ func (c *Client) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	if _, err := c.ask(ctx, l, &wire); err != nil {
 		return nil, err
 	}
-	if len(wire.Results) != len(acks) {
-		return nil, fmt.Errorf("client: POST /v1/acks: %d results for %d acks", len(wire.Results), len(acks))
+	return resultsOf(&l, acks, wire.Results)
+}
+
+// resultsOf matches what was answered with what was asked.
+func resultsOf(l *call, acks []Ack, results []ackResult) ([]AckResult, error) {
+	if len(results) != len(acks) {
+		return nil, fmt.Errorf("client: %s %s: %d results for %d acks", l.method, l.path, len(results), len(acks))
 	}
 	out := make([]AckResult, len(acks))
-	for i, r := range wire.Results {
+	for i, r := range results {
 		out[i] = AckResult{ID: acks[i].ID, Outcome: r.Outcome, Err: r.err()}
 	}
 	return out, nil

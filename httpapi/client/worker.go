@@ -16,8 +16,8 @@ const (
 	lastSettling  = 10 * time.Second // how long it is tried at the most once the consumer stops
 )
 
-// do has the handler do a job, keeps its lease meanwhile and settles it.
-func (p *pool) do(d *Delivery) {
+// do has the handler do a job, keeps its lease meanwhile and settles it. It returns the next job if it took one on the way.
+func (p *pool) do(d *Delivery) (next *Delivery) {
 	ctx, cancel := context.WithCancelCause(p.work)
 	defer cancel(nil)
 	keeping, stop := context.WithCancel(context.WithoutCancel(p.work))
@@ -26,9 +26,14 @@ func (p *pool) do(d *Delivery) {
 	err := p.call(ctx, d)
 	stop()
 	joined.Wait()
-	if !d.settled.Load() {
+	switch {
+	case d.settled.Load():
+	case err == nil && !p.stops():
+		next = p.ackNext(d)
+	default:
 		p.settle(d, context.Cause(ctx), err)
 	}
+	return next
 }
 
 // call calls the handler; a panic is an error like another.
@@ -89,6 +94,29 @@ func (p *pool) settle(d *Delivery, cause, err error) {
 		p.log.Warn("a job's handler failed; it will be delivered again", "job", d.ID, "deliveries", d.Deliveries, "error", err)
 		p.release(d, &ReleaseOptions{Delay: max(p.opts.Backoff(d.Deliveries), 0)})
 	}
+}
+
+// ackNext acks a job and takes the next one that waits, nil if there is none, in one request. If that fails, the ack is made by itself.
+func (p *pool) ackNext(d *Delivery) (next *Delivery) {
+	asked := false
+	p.insist(d, func(ctx context.Context) (err error) {
+		if !asked {
+			asked = true
+			next, err = d.ackNext(ctx, p.queue, p.poll(1, 0), true)
+			switch {
+			case d.settled.Load():
+				return nil
+			case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrGone), errors.Is(err, ErrNotFound), askedFor(err) > 0:
+				return err
+			}
+		}
+		return d.Ack(ctx)
+	})
+	if next != nil && p.stops() {
+		p.giveBack(next)
+		next = nil
+	}
+	return next
 }
 
 // giveBack gives back a job on which no work was done.
