@@ -26,56 +26,68 @@ func init() {
 
 // overHTTPTable compares polls and acks with a handler that answers the same bytes and does nothing.
 func overHTTPTable(r *run) (*table, error) {
-	callers := []int{1, 64, 512}
-	columns := make([]string, len(callers))
-	for i, n := range callers {
-		columns[i] = columnOf(n)
+	var columns []string
+	for _, n := range allCallers {
+		columns = append(columns, columnOf(n))
 	}
 	t := newTable("HTTP", "Polls and acks through httpapi on a memory store, retention off, with 256 bytes of JSON in the poll, against a handler of net/http "+
 		"that reads the body and answers the same headers and bytes. Server and client (http.Transport, kept-alive connections) are processes of their own on "+
 		"the same cores. Every request counts. The server's library refills the queue meanwhile; what that takes is httpapi's loss.", columns...)
-	type figures struct{ rate, cpu, refill *row }
-	rows := map[string]figures{}
-	for _, kind := range []string{"httpapi", "bare"} {
-		name := map[string]string{"httpapi": "httpapi: poll, ack", "bare": "bare net/http: the same"}[kind]
-		f := figures{rate: t.row(name, overHTTP, "-", "requests/s"), cpu: t.row(name, overHTTP, "-", "server's CPU, us a request")}
-		if kind == "httpapi" {
-			f.refill = t.row("refilling the queue", inProcess, "-", "% of one CPU")
-		}
-		rows[kind] = f
-		for i, n := range callers {
-			rate, cpu := f.rate.cell(columns[i]), f.cpu.cell(columns[i])
-			var refill *cell
-			if f.refill != nil {
-				refill = f.refill.cell(columns[i])
-			}
-			t.step(fmt.Sprintf("%s, %d callers", kind, n), func(ctx context.Context) error {
-				got, err := pollAndAck(ctx, kind, n, r.span)
-				if err != nil {
-					return err
-				}
-				rate.add(got.rate)
-				cpu.add(got.cpu)
-				if refill != nil {
-					refill.add(got.refill)
-				}
-				return nil
-			})
-		}
+	works := []struct{ work, name string }{
+		{"poll, ack", "a poll and an ack a job"},
+		{"ack and take the next", "a poll with the ack of the job before"},
 	}
-	for _, c := range columns {
-		t.ask("poll and ack against bare net/http, "+c, atLeast(0.6), ratio(rows["httpapi"].rate.cell(c), rows["bare"].rate.cell(c)))
+	for _, w := range works {
+		ours := httpRows(r, t, "httpapi", w.work)
+		bare := httpRows(r, t, "bare", w.work)
+		for _, c := range columns {
+			t.ask(w.name+", against bare net/http, "+c, atLeast(0.6), ratio(ours.cell(c), bare.cell(c)))
+		}
 	}
 	return t, nil
 }
 
-type httpFigures struct {
-	rate   float64 // requests a second
-	cpu    float64 // of the server, microseconds a request
-	refill float64 // share of the time that refilling took, in percent
+// httpRows adds the rows of a kind of server and of work, and returns the one with the requests a second.
+func httpRows(r *run, t *table, kind, work string) *row {
+	name := map[string]string{"httpapi": "httpapi: ", "bare": "bare net/http, the bytes of: "}[kind] + work
+	rate := t.row(name, overHTTP, "-", "requests/s")
+	jobs := t.row(name, overHTTP, "-", "jobs/s")
+	cpu := t.row(name, overHTTP, "-", "server's CPU, us a request")
+	var refill *row
+	if kind == "httpapi" {
+		refill = t.row("refilling the queue meanwhile", inProcess, "-", "% of one CPU")
+	}
+	for _, n := range allCallers {
+		c := columnOf(n)
+		rows := map[*row]func(httpFigures) float64{
+			rate: func(f httpFigures) float64 { return f.requests },
+			jobs: func(f httpFigures) float64 { return f.jobs },
+			cpu:  func(f httpFigures) float64 { return f.cpu },
+		}
+		if refill != nil {
+			rows[refill] = func(f httpFigures) float64 { return f.refill }
+		}
+		for row := range rows {
+			row.cell(c)
+		}
+		t.step(name+", "+c, func(ctx context.Context) error {
+			f, err := pollAndAck(ctx, kind, work, n, r.span)
+			for row, value := range rows {
+				row.cell(c).add(value(f))
+			}
+			return err
+		})
+	}
+	return rate
 }
 
-func pollAndAck(ctx context.Context, kind string, callers int, span time.Duration) (f httpFigures, err error) {
+type httpFigures struct {
+	requests, jobs float64 // a second
+	cpu            float64 // of the server, microseconds a request
+	refill         float64 // share of the time that refilling took, in percent
+}
+
+func pollAndAck(ctx context.Context, kind, work string, callers int, span time.Duration) (f httpFigures, err error) {
 	server, err := startMeasurer("http-server", kind)
 	if err != nil {
 		return f, err
@@ -91,28 +103,29 @@ func pollAndAck(ctx context.Context, kind string, callers int, span time.Duratio
 	if err := server.ask(ctx, struct{}{}, &before); err != nil {
 		return f, err
 	}
+	q := clientQuestion{URL: before.URL, Work: work, Callers: callers, Span: span / 10}
 	var warm, c clientAnswer
-	// The first cycles make connections and are not counted.
-	if err := client.ask(ctx, clientQuestion{URL: before.URL, Callers: callers, Span: span / 10}, &warm); err != nil {
+	if err := client.ask(ctx, q, &warm); err != nil { // makes connections
 		return f, err
 	}
 	if err := server.ask(ctx, struct{}{}, &before); err != nil {
 		return f, err
 	}
-	if err := client.ask(ctx, clientQuestion{URL: before.URL, Callers: callers, Span: span}, &c); err != nil {
+	q.Span = span
+	if err := client.ask(ctx, q, &c); err != nil {
 		return f, err
 	}
 	if err := server.ask(ctx, struct{}{}, &after); err != nil {
 		return f, err
 	}
-	if acked := after.Acked - before.Acked; acked != c.Cycles || c.Cycles == 0 {
-		return f, fmt.Errorf("the clients acked %d jobs, the server took %d acks", c.Cycles, acked)
+	if acked := after.Acked - before.Acked; acked != c.Acked || acked == 0 {
+		return f, fmt.Errorf("the clients acked %d jobs, the server took %d acks", c.Acked, acked)
 	}
-	requests := float64(2 * c.Cycles)
 	return httpFigures{
-		rate:   requests / c.Took.Seconds(),
-		cpu:    float64((after.CPU - before.CPU).Nanoseconds()) / 1e3 / requests,
-		refill: 100 * (after.Refill - before.Refill).Seconds() / c.Took.Seconds(),
+		requests: float64(c.Requests) / c.Took.Seconds(),
+		jobs:     float64(c.Acked) / c.Took.Seconds(),
+		cpu:      float64((after.CPU - before.CPU).Nanoseconds()) / 1e3 / float64(c.Requests),
+		refill:   100 * (after.Refill - before.Refill).Seconds() / c.Took.Seconds(),
 	}, nil
 }
 
@@ -241,10 +254,10 @@ func jsonPayload(at int64) []byte {
 	return append(p, `"}`...)
 }
 
-// A bare handler answers a poll and an ack as httpapi once did, and knows nothing.
+// A bare handler answers polls and acks as httpapi once did, and knows nothing.
 type bare struct {
-	poll, ack recorded
-	acked     atomic.Int64
+	poll, ack, ackPoll recorded
+	acked              atomic.Int64
 }
 
 type recorded struct {
@@ -264,19 +277,28 @@ func newBare() (*bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := broker.Queue("bench").Enqueue(context.Background(), jobqueue.NewJob{Payload: jsonPayload(0), ContentType: "application/json"}); err != nil {
+	job := jobqueue.NewJob{Payload: jsonPayload(0), ContentType: "application/json"}
+	if _, err := broker.Queue("bench").EnqueueMany(context.Background(), []jobqueue.NewJob{job, job}); err != nil {
 		return nil, err
 	}
 	b := &bare{}
 	if b.poll, err = record(handler, httptest.NewRequest("GET", pollPath, nil)); err != nil {
 		return nil, err
 	}
-	ack, err := ackRequest("", b.poll.body)
-	if err != nil {
+	if b.ackPoll, err = recordAnswer(handler, ackPollRequest, b.poll.body); err != nil {
 		return nil, err
 	}
-	b.ack, err = record(handler, ack)
+	b.ack, err = recordAnswer(handler, ackRequest, b.ackPoll.body)
 	return b, err
+}
+
+// recordAnswer records the answer to what is done with a job that was polled.
+func recordAnswer(h http.Handler, request func(url string, job []byte) (*http.Request, error), polled []byte) (recorded, error) {
+	r, err := request("", polled)
+	if err != nil {
+		return recorded{}, err
+	}
+	return record(h, r)
 }
 
 // record remembers what a handler answers.
@@ -301,8 +323,12 @@ func (b *bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := &b.poll
-	if strings.HasSuffix(r.URL.Path, "/ack") {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/ack"):
 		answer = &b.ack
+		b.acked.Add(1)
+	case r.Method == http.MethodPost:
+		answer = &b.ackPoll
 		b.acked.Add(1)
 	}
 	answer.write(w)
@@ -319,71 +345,121 @@ func (a *recorded) write(w http.ResponseWriter) {
 const pollPath = "/v1/queues/bench/poll?timeout=30"
 
 type clientQuestion struct {
-	URL     string
-	Callers int
-	Span    time.Duration
+	URL, Work string
+	Callers   int
+	Span      time.Duration
 }
 
 type clientAnswer struct {
-	Cycles int64 // a poll and an ack each
-	Took   time.Duration
+	Requests, Acked int64
+	Took            time.Duration
 }
 
 // httpClient is the child that polls and acks.
 func httpClient([]string) error {
-	client := &http.Client{}
+	transport := &http.Transport{}
 	return answer(func(q clientQuestion) (clientAnswer, error) {
-		if client.Transport == nil {
-			client.Transport = &http.Transport{MaxIdleConnsPerHost: q.Callers}
+		transport.MaxIdleConnsPerHost = q.Callers // the same each time: it is asked to warm up, and then again
+		c := &pollClient{client: &http.Client{Transport: transport}, url: q.URL}
+		work := map[string]func(more func() bool) error{"poll, ack": c.pollAndAck, "ack and take the next": c.ackAndTakeNext}[q.Work]
+		if work == nil {
+			return clientAnswer{}, fmt.Errorf("there is no work %q", q.Work)
 		}
-		var done atomic.Int64
 		var all sync.WaitGroup
 		errs := make(chan error, q.Callers)
 		begun := time.Now()
 		for range q.Callers {
 			all.Go(func() {
-				for more := true; more; more = time.Since(begun) < q.Span {
-					if err := pollAckOnce(client, q.URL); err != nil {
-						errs <- err
-						return
-					}
-					done.Add(1)
+				if err := work(func() bool { return time.Since(begun) < q.Span }); err != nil {
+					errs <- err
 				}
 			})
 		}
 		all.Wait()
 		took := time.Since(begun)
-		select {
-		case err := <-errs:
-			return clientAnswer{}, err
-		default:
-			return clientAnswer{Cycles: done.Load(), Took: took}, nil
+		if len(errs) > 0 {
+			return clientAnswer{}, <-errs
 		}
+		return clientAnswer{Requests: c.requests.Load(), Acked: c.acked.Load(), Took: took}, nil
 	})
 }
 
-func pollAckOnce(client *http.Client, url string) error {
-	poll, err := http.NewRequest("GET", url+pollPath, nil)
+// A pollClient counts what its callers do.
+type pollClient struct {
+	client          *http.Client
+	url             string
+	requests, acked atomic.Int64
+}
+
+func (c *pollClient) pollAndAck(more func() bool) error {
+	for more() {
+		job, err := c.poll()
+		if err == nil {
+			err = c.ack(job)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ackAndTakeNext has one request a job but for the first and the last, which count, too.
+func (c *pollClient) ackAndTakeNext(more func() bool) error {
+	job, err := c.poll()
+	for err == nil && more() {
+		job, err = c.ackPoll(job)
+	}
 	if err != nil {
 		return err
 	}
-	job, err := do(client, poll)
+	return c.ack(job)
+}
+
+func (c *pollClient) poll() ([]byte, error) {
+	r, err := http.NewRequest("GET", c.url+pollPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	job, err := c.do(r)
+	if err == nil && !bytes.Contains(job, []byte(payloadBegins)) {
+		err = fmt.Errorf("a polled job came without its payload: %s", job)
+	}
+	return job, err
+}
+
+func (c *pollClient) ack(job []byte) error {
+	r, err := ackRequest(c.url, job)
 	if err != nil {
 		return err
 	}
-	if !bytes.Contains(job, []byte(`"payload":{"at":`)) {
-		return fmt.Errorf("a polled job came without its payload: %s", job)
-	}
-	ack, err := ackRequest(url, job)
-	if err != nil {
-		return err
-	}
-	outcome, err := do(client, ack)
+	outcome, err := c.do(r)
 	if err == nil && !bytes.Equal(outcome, []byte(`{"outcome":"acked"}`)) {
 		err = fmt.Errorf("an ack was answered %s", outcome)
 	}
+	c.acked.Add(1)
 	return err
 }
+
+func (c *pollClient) ackPoll(job []byte) ([]byte, error) {
+	r, err := ackPollRequest(c.url, job)
+	if err != nil {
+		return nil, err
+	}
+	next, err := c.do(r)
+	if err == nil && (!bytes.Contains(next, []byte(`"outcome":"acked"`)) || !bytes.Contains(next, []byte(payloadBegins))) {
+		err = fmt.Errorf("a poll with an ack was answered %s", next)
+	}
+	c.acked.Add(1)
+	return next, err
+}
+
+func (c *pollClient) do(r *http.Request) ([]byte, error) {
+	c.requests.Add(1)
+	return do(c.client, r)
+}
+
+const payloadBegins = `"payload":{"at":`
 
 func do(client *http.Client, r *http.Request) ([]byte, error) {
 	resp, err := client.Do(r)
@@ -399,17 +475,42 @@ func do(client *http.Client, r *http.Request) ([]byte, error) {
 }
 
 // ackRequest acks a polled job. Finding what it needs costs the client little, so that what the servers cost shows.
-func ackRequest(url string, job []byte) (*http.Request, error) {
-	id, ok := member(job, "id")
-	token, okToken := member(job, "lease_token")
-	if !ok || !okToken {
-		return nil, fmt.Errorf("a poll was answered without a job: %s", job)
+func ackRequest(url string, polled []byte) (*http.Request, error) {
+	id, token, err := leaseOf(polled)
+	if err != nil {
+		return nil, err
 	}
-	r, err := http.NewRequest("POST", url+"/v1/jobs/"+id+"/ack", strings.NewReader(`{"lease_token":"`+token+`"}`))
+	return postJSON(url+"/v1/jobs/"+id+"/ack", `{"lease_token":"`+token+`"}`)
+}
+
+// ackPollRequest acks a polled job and takes the next.
+func ackPollRequest(url string, polled []byte) (*http.Request, error) {
+	id, token, err := leaseOf(polled)
+	if err != nil {
+		return nil, err
+	}
+	return postJSON(url+pollPath, `{"acks":[{"id":"`+id+`","lease_token":"`+token+`"}]}`)
+}
+
+func postJSON(url, body string) (*http.Request, error) {
+	r, err := http.NewRequest("POST", url, strings.NewReader(body))
 	if err == nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	return r, err
+}
+
+// leaseOf finds the job and the token in the answer of a poll, with acks or without.
+func leaseOf(polled []byte) (id, token string, err error) {
+	if _, jobs, ok := bytes.Cut(polled, []byte(`"jobs":`)); ok {
+		polled = jobs
+	}
+	id, ok := member(polled, "id")
+	token, okToken := member(polled, "lease_token")
+	if !ok || !okToken {
+		err = fmt.Errorf("a poll was answered without a job: %s", polled)
+	}
+	return id, token, err
 }
 
 // member finds a string of a JSON object that has no other member of that name further in.

@@ -28,6 +28,7 @@ var crowds = map[string]func() (crowd, error){
 	"channel":   newChannelCrowd,
 	"select":    newSelectCrowd,
 	"receivers": newReceiverCrowd,
+	"jetstream": newJetStreamCrowd,
 	"polls":     newPollCrowd,
 	"bare":      newBareCrowd,
 }
@@ -81,13 +82,6 @@ func quantile(ds []time.Duration, q float64) float64 {
 	return float64(ds[max(i, 0)].Nanoseconds()) / 1e3
 }
 
-// A waiting kind is what has rows in the table.
-type waitingKind struct {
-	kind, name, side  string
-	waiters           []int
-	memory, p50, p99_ *row
-}
-
 func waiting(r *run) (*table, error) {
 	sizes := []int{1, 1_000, 10_000, 100_000}
 	if r.smoke {
@@ -100,12 +94,16 @@ func waiting(r *run) (*table, error) {
 	t := newTable("Waiting", "So many wait, and one new job (or message) wakes one: how long from the beginning of the call that brings it until the waiter has it, "+
 		"and how much heap and stack of the serving process each waiter takes after garbage collections. Every figure comes from a new process. Clients over HTTP are in "+
 		"another one.", columns...)
-	kinds := []*waitingKind{
-		{kind: "channel", name: "goroutines on a channel each", side: inProcess, waiters: sizes},
-		{kind: "select", name: "goroutines on a channel each and one context", side: inProcess, waiters: sizes},
-		{kind: "receivers", name: "Receive on memstore", side: inProcess, waiters: sizes},
-		{kind: "bare", name: "parked handlers of net/http", side: overHTTP, waiters: sizes[:3]},
-		{kind: "polls", name: "polls of httpapi on memstore", side: overHTTP, waiters: sizes[:3]},
+	kinds := []struct {
+		kind, name, side string
+		waiters          []int
+	}{
+		{"channel", "goroutines on a channel each", inProcess, sizes},
+		{"select", "goroutines on a channel each and one context", inProcess, sizes},
+		{"receivers", "Receive on memstore", inProcess, sizes},
+		{"jetstream", "pull requests of one message, JetStream in memory, client included", inProcess, sizes[:3]},
+		{"bare", "parked handlers of net/http", overHTTP, sizes[:3]},
+		{"polls", "polls of httpapi on memstore", overHTTP, sizes[:3]},
 	}
 	cells := map[string]map[int]*waitingCells{}
 	for _, k := range kinds {
