@@ -42,7 +42,7 @@ func newJetStreamCrowd() (crowd, error) {
 		return nil, err
 	}
 	c := &jetStreamCrowd{dir: dir, woke: make(chan fetched, 1), failed: make(chan error, 1)}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithTimeout(context.Background(), stepTime) // without an end a request is one of 30 seconds
 	c.server, err = server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir})
 	if err == nil {
 		go c.server.Start() // until end
@@ -86,7 +86,7 @@ func (c *jetStreamCrowd) park(n int) (err error) {
 
 func (c *jetStreamCrowd) wait() {
 	for c.ctx.Err() == nil {
-		m, err := c.consumer.Next(jetstream.FetchMaxWait(10 * time.Minute))
+		m, err := c.consumer.Next(jetstream.FetchContext(c.ctx))
 		at := time.Now()
 		if err != nil {
 			if c.ctx.Err() == nil {
