@@ -67,7 +67,7 @@ func (l *ackList) take(results []jobqueue.AckResult) {
 		if result.Err != nil {
 			l.answers[l.of[n]].refuse(result.Err)
 		} else {
-			l.answers[l.of[n]].Outcome = outcomeOf(result.Outcome).Outcome
+			l.answers[l.of[n]].Outcome = outcomeOf(result.Outcome)
 		}
 	}
 }

@@ -68,10 +68,11 @@ func (c *call) answerJob(status int, j *jobqueue.Job) error {
 
 func writeBody(w http.ResponseWriter, status int, contentType string, p []byte) error {
 	header := w.Header()
-	if header["Cache-Control"] == nil {
-		header.Set("Cache-Control", "no-store")
+	cache := header.Get("Cache-Control")
+	if cache == "" {
+		cache = "no-store"
 	}
-	setAll(header, "Content-Type", contentType, "X-Content-Type-Options", "nosniff", "Content-Length", strconv.Itoa(len(p)))
+	setAll(header, "Content-Type", contentType, "X-Content-Type-Options", "nosniff", "Cache-Control", cache, "Content-Length", strconv.Itoa(len(p)))
 	w.WriteHeader(status)
 	_, err := w.Write(p)
 	return err

@@ -27,6 +27,8 @@ type body struct {
 	start time.Time
 	n     int64
 	err   error
+
+	deadline time.Time // that has been set
 }
 
 func (c *call) body(limit int64) *body {
@@ -54,8 +56,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if b.paced {
-		b.c.ctl.SetReadDeadline(b.c.until(b.start, b.n)) // where that is not supported the server's own timeouts have to do
+	if at := b.c.until(b.start, b.n); b.paced && at != b.deadline {
+		b.deadline = at
+		b.c.ctl.SetReadDeadline(at) // where that is not supported the server's own timeouts have to do
 	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
@@ -95,24 +98,47 @@ func (c *call) finish() error {
 
 // decode reads a JSON object of at most MaxBody bytes of UTF-8 into v. Unknown fields are ignored. An empty body is an empty object.
 func (c *call) decode(v any) error {
+	t := newText()
+	defer t.free()
+	p, err := c.readObject(t)
+	if err != nil {
+		return err
+	}
+	return unmarshal(p, v)
+}
+
+// readObject reads a body into t and returns the JSON object in it, if it is one.
+func (c *call) readObject(t *text) ([]byte, error) {
 	c.inJSON = true
 	if c.r.ContentLength > c.h.opts.MaxBody {
-		return bodyTooLarge(c.h.opts.MaxBody)
+		return nil, bodyTooLarge(c.h.opts.MaxBody)
+	}
+	if c.r.Body == nil || c.r.Body == http.NoBody {
+		return nil, nil
 	}
 	b := c.body(c.h.opts.MaxBody)
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(b); err != nil {
-		return b.problem()
+	buf := bytes.NewBuffer(t.b)
+	_, err := buf.ReadFrom(b)
+	t.b = buf.Bytes()
+	if err != nil {
+		return nil, b.problem()
 	}
-	p := bytes.TrimLeft(text.Bytes(), " \t\r\n")
+	p := bytes.Trim(t.b, " \t\r\n")
+	switch {
+	case len(p) == 0:
+		return nil, nil
+	case !utf8.Valid(p):
+		return nil, invalid("the body is not valid UTF-8")
+	case p[0] != '{':
+		return nil, invalid("the body is not a JSON object")
+	}
+	return p, nil
+}
+
+// unmarshal decodes what readObject has returned.
+func unmarshal(p []byte, v any) error {
 	if len(p) == 0 {
 		return nil
-	}
-	if !utf8.Valid(p) {
-		return invalid("the body is not valid UTF-8")
-	}
-	if p[0] != '{' {
-		return invalid("the body is not a JSON object")
 	}
 	err := json.Unmarshal(p, v)
 	var kind *json.UnmarshalTypeError

@@ -77,7 +77,7 @@ type call struct {
 	h       *Handler
 	w       http.ResponseWriter
 	r       *http.Request
-	ctl     *http.ResponseController
+	ctl     http.ResponseController
 	account string
 	broker  *jobqueue.Broker // as the account sees it
 
@@ -87,7 +87,7 @@ type call struct {
 }
 
 func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{h: h, w: w, r: r, ctl: http.NewResponseController(w), broker: h.broker}
+	return &call{h: h, w: w, r: r, ctl: *http.NewResponseController(w), broker: h.broker}
 }
 
 // handle authenticates the caller and answers the error of fn, which has then written nothing.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -71,7 +72,7 @@ func (c *call) appendPolled(b []byte, d *jobqueue.Delivery, p *pollParameters) (
 		b = append(b, ',')
 	}
 	b = append(b, `"lease_token":"`...)
-	b = append(b, d.Token.String()...)
+	b = hex.AppendEncode(b, d.Token[:])
 	b = append(b, `","lease_expires_at":`...)
 	if b, err = appendTime(b, d.LeaseExpires); err != nil {
 		return b, err
@@ -93,7 +94,8 @@ func (c *call) appendPolled(b []byte, d *jobqueue.Delivery, p *pollParameters) (
 
 // appendJob appends what jobqueue.Job.MarshalJSON returns, with a prefix before the id.
 func appendJob(b []byte, j *jobqueue.Job, idPrefix string) (_ []byte, err error) {
-	b = appendString(append(b, `{"id":`...), idPrefix+j.ID.String())
+	b = append(append(b, `{"id":"`...), idPrefix...)
+	b = append(appendID(b, j.ID), '"')
 	b = appendString(append(b, `,"queue":`...), j.Queue.Name)
 	b = appendString(append(b, `,"account":`...), j.Account)
 	b = appendString(append(b, `,"state":`...), j.KnownAs())
@@ -144,6 +146,13 @@ func appendJob(b []byte, j *jobqueue.Job, idPrefix string) (_ []byte, err error)
 	}
 	b = strconv.AppendUint(append(b, `,"version":`...), j.Version, 10)
 	return append(b, '}'), nil
+}
+
+// appendID appends the text of an id.
+func appendID(b []byte, id jobqueue.ID) []byte {
+	var p [26]byte
+	id.MarshalTextTo(p[:]) // an error would say that this is not its length
+	return append(b, p[:]...)
 }
 
 // appendSet appends a string, null for none.

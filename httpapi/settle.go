@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -32,16 +33,12 @@ type onlyToken struct {
 
 func (b *onlyToken) token() string { return b.Token }
 
-// outcome is the answer to a call that ended a job.
-type outcome struct {
-	Outcome string `json:"outcome"`
-}
-
-func outcomeOf(o jobqueue.Outcome) outcome {
+// outcomeOf says what came of a call that ended a job.
+func outcomeOf(o jobqueue.Outcome) string {
 	if o.Repeated {
-		return outcome{"already_acked"}
+		return "already_acked"
 	}
-	return outcome{"acked"}
+	return "acked"
 }
 
 // settled answers a call that ended a job.
@@ -53,7 +50,11 @@ func (c *call) settled(o jobqueue.Outcome, err error) error {
 		c.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return c.answer(c.h.opts.AckStatus, outcomeOf(o))
+	t := newText()
+	defer t.free()
+	t.b = append(appendString(append(t.b, `{"outcome":`...), outcomeOf(o)), '}')
+	c.answerText(c.h.opts.AckStatus, t.b)
+	return nil
 }
 
 // changed answers a call that changed a job.
@@ -66,10 +67,52 @@ func (c *call) changed(j *jobqueue.Job, err error) error {
 
 // Ack ends the job of the path value "id" well. Like all endpoints of a job's holder it takes the lease token as "lease_token" in a JSON body or in
 // the header Lease-Token; the body may be empty. It answers AckStatus; a repeated ack is told from the first by its outcome only.
-func (h *Handler) Ack(w http.ResponseWriter, r *http.Request) {
-	settle(h, w, r, (*onlyToken).token, func(c *call, j *jobqueue.Job, t jobqueue.Token, _ *onlyToken) error {
-		return c.settled(c.broker.Ack(r.Context(), j.ID, t))
-	})
+func (h *Handler) Ack(w http.ResponseWriter, r *http.Request) { h.handle(w, r, (*call).ack) }
+
+// ack does not look for the job where there is no need to: Broker.Ack finds out by itself whether it is there.
+func (c *call) ack() error {
+	id, err := c.h.id(c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	t, err := c.readToken()
+	if err != nil || c.h.opts.Authorize != nil {
+		if _, err := c.job(ActionSettle); err != nil { // that comes first
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return c.settled(c.broker.Ack(c.r.Context(), id, t))
+}
+
+// readToken reads a body that has no more than the lease token, if it has that.
+func (c *call) readToken() (jobqueue.Token, error) {
+	t := newText()
+	defer t.free()
+	p, err := c.readObject(t)
+	if err != nil {
+		return jobqueue.Token{}, err
+	}
+	var b onlyToken
+	if !b.plain(p) {
+		if err := unmarshal(p, &b); err != nil {
+			return jobqueue.Token{}, err
+		}
+	}
+	return c.token(b.Token)
+}
+
+// plain reads a body that is just {"lease_token":"..."}, as nearly all are, with a token of hexadecimal digits.
+func (b *onlyToken) plain(p []byte) bool {
+	rest, ok := bytes.CutPrefix(p, []byte(`{"lease_token":"`))
+	token, closed := bytes.CutSuffix(rest, []byte(`"}`))
+	if !ok || !closed || len(bytes.Trim(token, "0123456789abcdef")) > 0 {
+		return false
+	}
+	b.Token = string(token)
+	return true
 }
 
 type completeBody struct {
