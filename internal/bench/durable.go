@@ -49,7 +49,7 @@ func durable(r *run) (*table, error) {
 		t.note("Without a Redis stream: redis-server is not installed.")
 	} else {
 		served = append(served,
-			add("Redis stream, appendfsync always", overTCP, allDurable, "cycles/s", func(ctx context.Context, _ int) (queue, error) { return newRedis(ctx, r, false) }))
+			add("Redis stream, appendfsync always", overTCP, allDurable, "cycles/s", func(ctx context.Context, callers int) (queue, error) { return newRedis(ctx, r, false, callers) }))
 	}
 	peers := append(embedded, served...)
 	for _, p := range peers {

@@ -28,7 +28,7 @@ func inMemory(r *run) (*table, error) {
 	if redisVersion() == "" {
 		t.note("Without a Redis stream: redis-server is not installed.")
 	} else {
-		peers = append(peers, add("Redis stream, no persistence", overTCP, func(ctx context.Context, _ int) (queue, error) { return newRedis(ctx, r, true) }))
+		peers = append(peers, add("Redis stream, no persistence", overTCP, func(ctx context.Context, callers int) (queue, error) { return newRedis(ctx, r, true, callers) }))
 	}
 
 	for _, n := range []int{64, 512} {

@@ -15,14 +15,15 @@ import (
 // returns; so a caller adds a task, and takes one that a worker hands over. It does not wait for the worker to settle that, which makes its
 // cycle a little less work than others'.
 type backliteQueue struct {
-	db      *sql.DB
-	client  *backlite.Client
-	started context.CancelFunc
-	handed  chan []byte
-	remove  func()
+	db     *sql.DB
+	client *backlite.Client
+	cancel func()
+	handed chan []byte
+	remove func()
 
-	mu     sync.Mutex // guards failed
-	failed []error
+	mu       sync.Mutex // guards failed and stopping
+	failed   []error
+	stopping bool
 }
 
 type backliteTask struct{ Payload []byte }
@@ -31,8 +32,8 @@ func (backliteTask) Config() backlite.QueueConfig {
 	return backlite.QueueConfig{Name: "bench", MaxAttempts: 3, Timeout: time.Minute}
 }
 
-// spareWorkers are more than there are callers: backlite sleeps for 100 ms when it finds all its workers busy.
-const spareWorkers = 64
+// workersFor returns more workers than can be busy: backlite sleeps for 100 ms when it finds none idle.
+func workersFor(callers int) int { return 2*callers + 4 }
 
 func newBacklite(r *run, callers int) (*backliteQueue, error) {
 	db, remove, err := openSQLite(r, false)
@@ -40,7 +41,7 @@ func newBacklite(r *run, callers int) (*backliteQueue, error) {
 		return nil, err
 	}
 	b := &backliteQueue{db: db, handed: make(chan []byte), remove: remove}
-	b.client, err = backlite.NewClient(backlite.ClientConfig{DB: db, Logger: b, NumWorkers: 2*callers + spareWorkers, ReleaseAfter: time.Minute})
+	b.client, err = backlite.NewClient(backlite.ClientConfig{DB: db, Logger: b, NumWorkers: workersFor(callers), ReleaseAfter: time.Minute})
 	if err == nil {
 		err = b.client.Install()
 	}
@@ -56,13 +57,13 @@ func newBacklite(r *run, callers int) (*backliteQueue, error) {
 		}
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
-	b.started = cancel
+	b.cancel = cancel
 	b.client.Start(ctx)
 	return b, nil
 }
 
 func (b *backliteQueue) cycle(ctx context.Context, c *caller) error {
-	if _, err := b.client.Add(backliteTask{c.next()}).Ctx(ctx).Save(); err != nil {
+	if _, err := b.client.Add(backliteTask{c.next()}).Save(); err != nil {
 		return err
 	}
 	select {
@@ -81,7 +82,10 @@ func (b *backliteQueue) close() error {
 	if !b.client.Stop(ctx) {
 		errs = append(errs, errors.New("workers did not end"))
 	}
-	b.started()
+	b.mu.Lock()
+	b.stopping = true
+	b.mu.Unlock()
+	b.cancel()
 	var left int
 	if err := b.db.QueryRow(`SELECT count(*) FROM backlite_tasks`).Scan(&left); err != nil {
 		errs = append(errs, err)
@@ -94,11 +98,13 @@ func (b *backliteQueue) close() error {
 	return errors.Join(append(errs, b.failed...)...)
 }
 
-// Error is what backlite calls when it could not settle a task.
+// Error is what backlite calls when it could not claim or settle a task. What is interrupted when all has been done is no failure.
 func (b *backliteQueue) Error(message string, params ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failed = append(b.failed, fmt.Errorf("%s %v", message, params))
+	if !b.stopping {
+		b.failed = append(b.failed, fmt.Errorf("%s %v", message, params))
+	}
 }
 
 func (b *backliteQueue) Info(string, ...any) {}

@@ -29,7 +29,8 @@ func newGoqite(r *run) (*goqiteQueue, error) {
 	return g, nil
 }
 
-func (g *goqiteQueue) cycle(ctx context.Context, c *caller) error {
+func (g *goqiteQueue) cycle(_ context.Context, c *caller) error {
+	ctx := context.Background() // see leaseTable.cycle
 	if err := g.queue.Send(ctx, goqite.Message{Body: c.next()}); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -16,7 +17,7 @@ type redisStream struct {
 	remove func()
 }
 
-func newRedis(ctx context.Context, r *run, inMemory bool) (*redisStream, error) {
+func newRedis(ctx context.Context, r *run, inMemory bool, callers int) (*redisStream, error) {
 	dir, remove, err := r.temp()
 	if err != nil {
 		return nil, err
@@ -33,7 +34,11 @@ func newRedis(ctx context.Context, r *run, inMemory bool) (*redisStream, error) 
 		remove()
 		return nil, err
 	}
-	s.client, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.server.addr}, DisableCache: true, AlwaysPipelining: true})
+	o := rueidis.ClientOption{InitAddress: []string{s.server.addr}, DisableCache: true}
+	if callers > 1 { // one connection, whose writes are put together
+		o.AlwaysPipelining, o.PipelineMultiplex, o.MaxFlushDelay = true, -1, 20*time.Microsecond
+	}
+	s.client, err = rueidis.NewClient(o)
 	if err == nil {
 		err = s.client.Do(ctx, s.client.B().XgroupCreate().Key("bench").Group("g").Id("0").Mkstream().Build()).Error()
 	}

@@ -16,7 +16,7 @@ import (
 // openSQLite opens a database: a file of its own whose commits are synced, or in memory. It has one connection, since SQLite has one
 // writer: others would only wait for it in worse ways.
 func openSQLite(r *run, inMemory bool) (db *sql.DB, remove func(), err error) {
-	const common = "_txlock=immediate&_locking_mode=EXCLUSIVE&_stmt_cache_size=64"
+	const common = "_locking_mode=EXCLUSIVE&_stmt_cache_size=64"
 	name, remove := "file::memory:?"+common, func() {}
 	if !inMemory {
 		var dir string
@@ -55,9 +55,8 @@ type leaseTable struct {
 	remove                   func()
 }
 
-const leaseSchema = `
-	CREATE TABLE jobs (id INTEGER PRIMARY KEY, due INTEGER NOT NULL DEFAULT 0, token BLOB, payload BLOB NOT NULL);
-	CREATE INDEX due ON jobs (due, id);`
+// To pass over the few that are leased is cheaper than an index.
+const leaseSchema = `CREATE TABLE jobs (id INTEGER PRIMARY KEY, due INTEGER NOT NULL DEFAULT 0, token BLOB, payload BLOB NOT NULL)`
 
 func newLeaseTable(r *run, inMemory bool) (*leaseTable, error) {
 	db, remove, err := openSQLite(r, inMemory)
@@ -74,7 +73,7 @@ func newLeaseTable(r *run, inMemory bool) (*leaseTable, error) {
 		return s
 	}
 	l.enqueue = prepare(`INSERT INTO jobs (payload) VALUES (?)`)
-	l.receive = prepare(`UPDATE jobs SET due = ?, token = ? WHERE id = (SELECT id FROM jobs WHERE due <= ? ORDER BY due, id LIMIT 1) RETURNING id, payload`)
+	l.receive = prepare(`UPDATE jobs SET due = ?, token = ? WHERE id = (SELECT id FROM jobs WHERE due <= ? ORDER BY id LIMIT 1) RETURNING id, payload`)
 	l.settle = prepare(`DELETE FROM jobs WHERE id = ? AND token = ?`)
 	if err != nil {
 		return nil, errors.Join(err, l.close())
@@ -82,7 +81,8 @@ func newLeaseTable(r *run, inMemory bool) (*leaseTable, error) {
 	return l, nil
 }
 
-func (l *leaseTable) cycle(ctx context.Context, c *caller) error {
+func (l *leaseTable) cycle(_ context.Context, c *caller) error {
+	ctx := context.Background() // the driver starts a goroutine for a context that can end
 	if err := l.add(ctx, c.next()); err != nil {
 		return err
 	}
