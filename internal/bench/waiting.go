@@ -94,16 +94,18 @@ func waiting(r *run) (*table, error) {
 	t := newTable("Waiting", "So many wait, and one new job (or message) wakes one: how long from the beginning of the call that brings it until the waiter has it, "+
 		"and how much heap and stack of the serving process each waiter takes after garbage collections. Every figure comes from a new process. Clients over HTTP are in "+
 		"another one.", columns...)
+	wakes, slowWakes := r.size(20_000, 20), r.size(2_000, 20)
 	kinds := []struct {
 		kind, name, side string
 		waiters          []int
+		wakes            int
 	}{
-		{"channel", "goroutines on a channel each", inProcess, sizes},
-		{"select", "goroutines on a channel each and one context", inProcess, sizes},
-		{"receivers", "Receive on memstore", inProcess, sizes},
-		{"jetstream", "pull requests of one message, JetStream in memory, client included", inProcess, sizes[:3]},
-		{"bare", "parked handlers of net/http", overHTTP, sizes[:3]},
-		{"polls", "polls of httpapi on memstore", overHTTP, sizes[:3]},
+		{"channel", "goroutines on a channel each", inProcess, sizes, wakes},
+		{"select", "goroutines on a channel each and one context", inProcess, sizes, wakes},
+		{"receivers", "Receive on memstore", inProcess, sizes, wakes},
+		{"jetstream", "pull requests of one message, JetStream in memory, client included", inProcess, sizes[:3], slowWakes},
+		{"bare", "parked handlers of net/http", overHTTP, sizes[:3], slowWakes},
+		{"polls", "polls of httpapi on memstore", overHTTP, sizes[:3], slowWakes},
 	}
 	cells := map[string]map[int]*waitingCells{}
 	for _, k := range kinds {
@@ -117,7 +119,7 @@ func waiting(r *run) (*table, error) {
 			}
 			cells[k.kind][n] = c
 			t.step(fmt.Sprintf("%s, %d", k.name, n), func(ctx context.Context) error {
-				a, err := measureIn[crowdAnswer](ctx, "crowd", crowdQuestion{Kind: k.kind, Waiters: n, Wakes: r.size(2_000, 20)})
+				a, err := measureIn[crowdAnswer](ctx, "crowd", crowdQuestion{Kind: k.kind, Waiters: n, Wakes: k.wakes})
 				if err == nil {
 					c.add(a)
 				}
