@@ -5,22 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
-	"github.com/pollackq/pollack/storage/boltstore"
-	"github.com/pollackq/pollack/storage/memstore"
 )
-
-func init() {
-	children["fill"] = func([]string) error { return answer(fillFile) }
-	children["scale"] = func([]string) error { return answer(measureScale) }
-	children["reopen"] = func([]string) error { return answer(measureReopen) }
-}
 
 const (
 	scaleCallers    = 64
@@ -118,22 +107,26 @@ func (s *scaling) measure(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	type one struct {
-		*scaled
-		ready int
-	}
-	var all []one
 	for _, c := range s.subjects {
 		for _, n := range s.sizes {
-			all = append(all, one{c, n})
 			if err := s.fill(ctx, c, n); err != nil {
 				return err
 			}
 		}
 	}
-	for _, i := range rand.Perm(len(all)) {
-		if err := s.measureOne(ctx, all[i].scaled, all[i].ready); err != nil {
-			return fmt.Errorf("%s, %d ready: %w", all[i].name, all[i].ready, err)
+	for _, i := range rand.Perm(len(s.subjects)) {
+		if err := s.compare(ctx, s.subjects[i]); err != nil {
+			return fmt.Errorf("%s: %w", s.subjects[i].name, err)
+		}
+	}
+	for _, c := range s.subjects {
+		for _, n := range s.sizes {
+			if c.openKilled == nil {
+				continue
+			}
+			if err := s.kill(ctx, c, n); err != nil {
+				return fmt.Errorf("%s, %d ready: %w", c.name, n, err)
+			}
 		}
 	}
 	return nil
@@ -164,28 +157,66 @@ func (s *scaling) fill(ctx context.Context, c *scaled, ready int) error {
 	return err
 }
 
-func (s *scaling) measureOne(ctx context.Context, c *scaled, ready int) error {
-	column, path := readyColumn(ready), s.files[fileKey(c, ready)]
-	q := scaleQuestion{Path: path, Ready: ready, Priorities: c.priorities, Span: s.run.span}
-	a, err := measureIn[scaleAnswer](ctx, "scale", q)
-	if err != nil {
-		return err
-	}
-	c.cpu.cell(column).add(a.CPU)
-	c.rate.cell(column).add(a.Rate)
+// compare measures a subject at all sizes, in turns, so that what disturbs the machine meets all of them.
+func (s *scaling) compare(ctx context.Context, c *scaled) (err error) {
+	turns := 4
 	if c.written == nil {
-		return nil
+		turns = 1 // the collections that end a turn take seconds to come
 	}
-	c.syncs.cell(column).add(a.Syncs)
-	c.written.cell(column).add(a.Written)
-	c.anonymous.cell(column).add(a.Anonymous)
-	c.openClean.cell(column).add(a.Open)
+	children := make([]*measurer, len(s.sizes))
+	sums := make([]scaleAnswer, len(s.sizes))
+	for i := range children {
+		if children[i], err = startMeasurer("scale"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, children[i].close()) }()
+	}
+	for turn := range turns + 1 { // the first warms up and is not counted
+		for i, n := range s.sizes {
+			q := s.question(c, n)
+			q.Span /= time.Duration(turns)
+			var a scaleAnswer
+			if err := children[i].ask(ctx, q, &a); err != nil {
+				return err
+			}
+			if turn > 0 {
+				sums[i].add(a)
+			}
+		}
+	}
+	for i, n := range s.sizes {
+		c.add(readyColumn(n), sums[i])
+	}
+	return nil
+}
+
+func (s *scaling) question(c *scaled, ready int) scaleQuestion {
+	return scaleQuestion{Path: s.files[fileKey(c, ready)], Ready: ready, Priorities: c.priorities, Span: s.run.span}
+}
+
+func (c *scaled) add(column string, a scaleAnswer) {
+	n := float64(a.Cycles)
+	c.cpu.cell(column).add(float64(a.CPU.Nanoseconds()) / 1e3 / n)
+	c.rate.cell(column).add(n / a.Took.Seconds())
+	if c.written != nil {
+		c.syncs.cell(column).add(float64(a.Syncs) / n)
+		c.written.cell(column).add(float64(a.Written) / n)
+		c.anonymous.cell(column).add(float64(a.Anonymous) / 1e6)
+		c.openClean.cell(column).add(milliseconds(a.Open))
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+// kill has a process killed that does cycles on a file, and the file opened by another.
+func (s *scaling) kill(ctx context.Context, c *scaled, ready int) error {
+	q := s.question(c, ready)
 	if err := killAtWork(ctx, q); err != nil {
 		return err
 	}
-	opened, err := measureIn[reopenAnswer](ctx, "reopen", q)
+	opened, err := measureIn[time.Duration](ctx, "reopen", q)
 	if err == nil {
-		c.openKilled.cell(column).add(opened.Open)
+		c.openKilled.cell(readyColumn(ready)).add(milliseconds(opened))
 	}
 	return err
 }
@@ -211,200 +242,4 @@ func killAtWork(ctx context.Context, q scaleQuestion) error {
 		return errors.New("the killed process ended well")
 	}
 	return ctx.Err()
-}
-
-type fillQuestion struct {
-	Path              string
-	Ready, Priorities int
-}
-
-type fillAnswer struct {
-	Took time.Duration
-	Size int64
-}
-
-func fillFile(q fillQuestion) (a fillAnswer, err error) {
-	begun := time.Now()
-	store, err := boltstore.Open(q.Path, nil)
-	if err != nil {
-		return a, err
-	}
-	p, err := newPollack(store, noRetention, func() {})
-	if err == nil {
-		err = errors.Join(p.fill(q.Ready, q.Priorities), p.close())
-	}
-	if err != nil {
-		return a, err
-	}
-	info, err := os.Stat(q.Path)
-	if err != nil {
-		return a, err
-	}
-	return fillAnswer{time.Since(begun), info.Size()}, nil
-}
-
-func (p *pollack) fill(n, priorities int) error {
-	jobs := make([]jobqueue.NewJob, 0, jobqueue.MaxBatch)
-	for n > 0 {
-		jobs = jobs[:0]
-		for range min(n, jobqueue.MaxBatch) {
-			jobs = append(jobs, jobqueue.NewJob{Payload: make([]byte, payloadSize), Priority: rand.IntN(priorities)})
-		}
-		if _, err := p.queue.EnqueueMany(context.Background(), jobs); err != nil {
-			return err
-		}
-		n -= len(jobs)
-	}
-	return nil
-}
-
-type scaleQuestion struct {
-	Path              string // "" for memory
-	Ready, Priorities int
-	Span              time.Duration
-	Lease             time.Duration // 0 for the default
-}
-
-type scaleAnswer struct {
-	CPU       float64 // microseconds a cycle
-	Rate      float64 // cycles a second
-	Written   float64 // bytes a cycle
-	Syncs     float64 // a cycle
-	Anonymous float64 // MB
-	Open      float64 // milliseconds
-}
-
-func measureScale(q scaleQuestion) (a scaleAnswer, err error) {
-	var p *pollack
-	if q.Path == "" {
-		if p, err = newPollack(memstore.New(nil), noRetention, func() {}); err != nil {
-			return a, err
-		}
-		if err := p.fill(q.Ready, q.Priorities); err != nil {
-			return a, err
-		}
-	} else if p, a.Open, err = openTimed(q.Path); err != nil {
-		return a, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if _, err := p.cycles(q, q.Span/5); err != nil { // warms up
-		return a, err
-	}
-	got, err := p.cycles(q, q.Span)
-	if err != nil {
-		return a, err
-	}
-	a.CPU, a.Rate, a.Written, a.Syncs = got.CPU, got.Rate, got.Written, got.Syncs
-	a.Anonymous = float64(procFigure("/proc/self/status", "RssAnon")) * 1024 / 1e6
-	info, err := p.queue.Info(context.Background())
-	if err == nil && (info.Counts[jobqueue.Pending] != int64(q.Ready) || info.Counts.Total() != int64(q.Ready)) {
-		err = fmt.Errorf("the cycles left %v, want %d pending and nothing else", info.Counts, q.Ready)
-	}
-	return a, err
-}
-
-func openTimed(path string) (p *pollack, ms float64, err error) {
-	begun := time.Now()
-	store, err := boltstore.Open(path, nil)
-	ms = float64(time.Since(begun).Nanoseconds()) / 1e6
-	if err != nil {
-		return nil, 0, err
-	}
-	if p, err = newPollack(store, noRetention, func() {}); err == nil {
-		p.bolt = store
-	}
-	return p, ms, err
-}
-
-// cycles has all callers do cycles for a while, and then until a garbage collection has ended: where the heap is large one takes seconds to come,
-// and before the first the heap grows into memory that the kernel has to clear.
-func (p *pollack) cycles(q scaleQuestion, span time.Duration) (a scaleAnswer, err error) {
-	var done atomic.Int64
-	errs := make(chan error, scaleCallers+1)
-	written := func() int64 {
-		if p.bolt == nil {
-			return 0
-		}
-		return p.bolt.Stats().Written
-	}
-	var stop atomic.Bool
-	var all sync.WaitGroup
-	cpu, syncs, bytes, begun := cpuTime(), p.syncs(), written(), time.Now()
-	for range scaleCallers {
-		all.Go(func() {
-			for !stop.Load() {
-				if err := p.cycleAmong(q); err != nil {
-					errs <- err
-					return
-				}
-				done.Add(1)
-			}
-		})
-	}
-	time.Sleep(span)
-	if err := until(collected()); err != nil {
-		errs <- err
-	}
-	stop.Store(true)
-	all.Wait()
-	n := float64(done.Load())
-	a = scaleAnswer{
-		CPU:     float64((cpuTime() - cpu).Nanoseconds()) / 1e3 / n,
-		Rate:    n / time.Since(begun).Seconds(),
-		Written: float64(written()-bytes) / n,
-		Syncs:   float64(p.syncs()-syncs) / n,
-	}
-	if len(errs) > 0 {
-		return a, <-errs
-	}
-	return a, nil
-}
-
-// cycleAmong adds a job to those that are ready and does the first of them.
-func (p *pollack) cycleAmong(q scaleQuestion) error {
-	ctx := context.Background()
-	job := jobqueue.NewJob{Payload: make([]byte, payloadSize), Priority: rand.IntN(q.Priorities)}
-	if _, err := p.queue.Enqueue(ctx, job); err != nil {
-		return err
-	}
-	d, err := p.queue.TryReceive(ctx, &jobqueue.ReceiveOptions{Lease: q.Lease})
-	if err != nil {
-		return err
-	}
-	if payload, ok := d.Inline(); !ok || len(payload) != payloadSize {
-		return errors.New("a payload was lost")
-	}
-	return d.Ack(ctx)
-}
-
-type reopenAnswer struct{ Open float64 }
-
-// measureReopen opens the file of a process that was killed, sees whether what that did is there, and does what it held.
-func measureReopen(q scaleQuestion) (a reopenAnswer, err error) {
-	p, ms, err := openTimed(q.Path)
-	if err != nil {
-		return a, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	ctx := context.Background()
-	info, err := p.queue.Info(ctx)
-	if err != nil {
-		return a, err
-	}
-	extra := info.Counts.Unfinished() - int64(q.Ready)
-	if extra < 0 || extra > scaleCallers || info.Counts.Total() != info.Counts.Unfinished() {
-		return a, fmt.Errorf("after kill -9 there are %v, want %d to %d jobs that have not ended", info.Counts, q.Ready, q.Ready+scaleCallers)
-	}
-	for info.Counts[jobqueue.Running] > 0 { // until the leases of the killed process lapse
-		time.Sleep(10 * time.Millisecond)
-		if info, err = p.queue.Info(ctx); err != nil {
-			return a, err
-		}
-	}
-	for range extra {
-		if err := takeAndAck(ctx, p.queue); err != nil {
-			return a, err
-		}
-	}
-	return reopenAnswer{ms}, nil
 }
