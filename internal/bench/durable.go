@@ -78,7 +78,7 @@ func durable(r *run) (*table, error) {
 
 func newBoltSubject(r *run, t *table, name string, retention time.Duration) *subject {
 	s := newSubject(r, t, name, inProcess, allDurable, "cycles/s", func(context.Context, int) (queue, error) { return newPollackOnBolt(r, retention) })
-	s.countSyncs()
+	s.countSyncs("syncs/cycle")
 	s.measure(allCallers...)
 	return s
 }

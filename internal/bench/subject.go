@@ -35,8 +35,8 @@ func newSubject(r *run, t *table, name, side, durable, unit string, open opener)
 }
 
 // countSyncs adds a row for the syncs of a queue that counts them.
-func (s *subject) countSyncs() {
-	s.syncs = s.table.row(s.name, s.side, s.durable, "syncs/cycle")
+func (s *subject) countSyncs(unit string) {
+	s.syncs = s.table.row(s.name, s.side, s.durable, unit)
 }
 
 func (s *subject) at(callers int) *cell { return s.cell(columnOf(callers)) }

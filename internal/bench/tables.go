@@ -11,6 +11,8 @@ type tableMaker struct {
 // tables are all there are, in the order in which they are printed.
 var tables = []tableMaker{
 	{name: "durable", about: "cycles where what returned is fsynced, beside fdatasync, bbolt and other queues", make: durable},
+	{name: "consumer", about: "a lone consumer that acks and takes the next job, durable", make: consumers},
+	{name: "batches", about: "a hundred jobs at once, durable", make: batches},
 	{name: "memory", about: "cycles in memory, beside a Go channel and other queues", make: inMemory},
 	{name: "http", about: "polls and acks over HTTP, beside a bare handler", make: overHTTPTable},
 	{name: "waiting", about: "memory and wake-up of those who wait, beside goroutines on channels and bare handlers", make: waiting},
