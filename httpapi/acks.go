@@ -14,9 +14,9 @@ type ackBody struct {
 
 // ackAnswer is what came of one of many acks: an outcome or an error.
 type ackAnswer struct {
-	ID      string   `json:"id"`
-	Outcome string   `json:"outcome,omitempty"`
-	Error   *Problem `json:"error,omitempty"`
+	ID      string
+	Outcome string
+	Error   *Problem
 }
 
 func (a *ackAnswer) refuse(err error) {
@@ -27,24 +27,27 @@ func (a *ackAnswer) refuse(err error) {
 // An ackList is the acks of a request, those that can be tried, and what came of each.
 type ackList struct {
 	answers []ackAnswer
-	acks    []jobqueue.Ack
-	of      []int // whose answers[i] the acks are
-	refused bool  // one was, as it cannot be tried
+	acks    []jobqueue.Ack // of the answers that are not errors
+	refused bool           // one was, as it cannot be tried
 }
 
 // readAcks reads the acks of the body, up to most; nil if it has no such member. Each is looked at by itself.
 func (c *call) readAcks(most int) (*ackList, error) {
-	var b struct {
-		Acks []ackBody `json:"acks"`
-	}
-	if err := c.decode(&b); err != nil || b.Acks == nil {
+	t := newText()
+	defer t.free()
+	p, err := c.readObject(t)
+	if err != nil {
 		return nil, err
 	}
-	if len(b.Acks) > most {
-		return nil, wrongCount(len(b.Acks), most)
+	acks, err := decodeAcks(p)
+	switch {
+	case err != nil || acks == nil:
+		return nil, err
+	case len(acks) > most:
+		return nil, wrongCount(len(acks), most)
 	}
-	l := &ackList{answers: make([]ackAnswer, len(b.Acks))}
-	for i, one := range b.Acks {
+	l := &ackList{answers: make([]ackAnswer, len(acks)), acks: make([]jobqueue.Ack, 0, len(acks))}
+	for i, one := range acks {
 		l.answers[i].ID = one.ID
 		ack, err := c.readAck(one)
 		if err != nil {
@@ -52,24 +55,61 @@ func (c *call) readAcks(most int) (*ackList, error) {
 			l.refused = true
 			continue
 		}
-		l.acks, l.of = append(l.acks, ack), append(l.of, i)
+		l.acks = append(l.acks, ack)
 	}
 	return l, nil
+}
+
+func decodeAcks(p []byte) ([]ackBody, error) {
+	if acks, ok := plainAcks(p); ok {
+		return acks, nil
+	}
+	var b struct {
+		Acks []ackBody `json:"acks"`
+	}
+	err := unmarshal(p, &b)
+	return b.Acks, err
 }
 
 func wrongCount(n, most int) error {
 	return invalid(fmt.Sprintf("acks: there are %d, from 1 to %d are allowed", n, most))
 }
 
-// take notes what came of the acks.
+// take notes what came of the acks; nil if none was tried.
 func (l *ackList) take(results []jobqueue.AckResult) {
-	for n, result := range results {
-		if result.Err != nil {
-			l.answers[l.of[n]].refuse(result.Err)
-		} else {
-			l.answers[l.of[n]].Outcome = outcomeOf(result.Outcome)
+	for i := range l.answers {
+		if len(results) == 0 {
+			return
 		}
+		if l.answers[i].Error != nil {
+			continue
+		}
+		if err := results[0].Err; err != nil {
+			l.answers[i].refuse(err)
+		} else {
+			l.answers[i].Outcome = outcomeOf(results[0].Outcome)
+		}
+		results = results[1:]
 	}
+}
+
+// append appends what came of the acks as JSON.
+func (l *ackList) append(b []byte) (_ []byte, err error) {
+	b = append(b, '[')
+	for i := range l.answers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		a := &l.answers[i]
+		b = appendString(append(b, `{"id":`...), a.ID)
+		if a.Error == nil {
+			b = appendString(append(b, `,"outcome":`...), a.Outcome)
+		} else if b, err = appendJSON(append(b, `,"error":`...), a.Error); err != nil {
+			return b, err
+		}
+		b = append(b, '}')
+	}
+	return append(b, ']'), nil
 }
 
 // AckMany acks up to jobqueue.MaxBatch jobs in one transaction: {"acks": [{"id", "lease_token"}]}. It answers 200 with {"results": [{"id", "outcome"}
@@ -83,14 +123,19 @@ func (h *Handler) AckMany(w http.ResponseWriter, r *http.Request) {
 		case l == nil || len(l.answers) == 0:
 			return wrongCount(0, jobqueue.MaxBatch)
 		}
-		results, _, err := c.onlyAck(l.acks, nil)
+		results, err := c.onlyAck(l.acks, nil)
 		if err != nil {
 			return err
 		}
 		l.take(results)
-		return c.answer(http.StatusOK, struct {
-			Results []ackAnswer `json:"results"`
-		}{l.answers})
+		t := newText()
+		defer t.free()
+		if t.b, err = l.append(append(t.b, `{"results":`...)); err != nil {
+			return err
+		}
+		t.b = append(t.b, '}')
+		c.answerText(http.StatusOK, t.b)
+		return nil
 	})
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,8 +12,7 @@ import (
 // serves them. GET serves HEAD too. Unknown paths are answered 404 and wrong methods 405, with Allow, in the form of all refusals; nobody is
 // authenticated before that. It panics where http.ServeMux does.
 func (h *Handler) Routes(routes map[string]http.HandlerFunc) http.Handler {
-	mux := http.NewServeMux()
-	byPath := make(map[string]map[string]http.HandlerFunc)
+	byPath := make(map[string]*methods)
 	for pattern, serve := range routes {
 		words := strings.Fields(pattern)
 		if len(words) < 2 {
@@ -20,34 +20,39 @@ func (h *Handler) Routes(routes map[string]http.HandlerFunc) http.Handler {
 		}
 		path := words[len(words)-1]
 		if byPath[path] == nil {
-			byPath[path] = make(map[string]http.HandlerFunc)
+			byPath[path] = &methods{h: h, serve: make(map[string]http.HandlerFunc)}
 		}
 		for _, m := range words[:len(words)-1] {
-			byPath[path][m] = serve
+			byPath[path].serve[m] = serve
 			if m == http.MethodGet {
-				byPath[path][http.MethodHead] = serve
+				byPath[path].serve[http.MethodHead] = serve
 			}
 		}
 	}
-	for path, methods := range byPath {
-		var allowed []string
-		for m := range methods {
-			allowed = append(allowed, m)
-		}
-		slices.Sort(allowed)
-		allow := strings.Join(allowed, ", ")
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			if serve, ok := methods[r.Method]; ok {
-				serve(w, r)
-				return
-			}
-			h.wrongMethod(w, r, allow)
-		})
+	mux := http.NewServeMux()
+	for path, m := range byPath {
+		m.allowed = strings.Join(slices.Sorted(maps.Keys(m.serve)), ", ")
+		mux.Handle(path, m)
 	}
 	if byPath["/"] == nil {
 		mux.HandleFunc("/", h.unknownPath)
 	}
 	return mux
+}
+
+// methods serve one path.
+type methods struct {
+	h       *Handler
+	serve   map[string]http.HandlerFunc
+	allowed string // for people and in Allow
+}
+
+func (m *methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if serve, ok := m.serve[r.Method]; ok {
+		serve(w, r)
+		return
+	}
+	m.h.wrongMethod(w, r, m.allowed)
 }
 
 // ReadJSON reads the body of a request, a JSON object of at most Options.MaxBody bytes, into v, for endpoints of the user's own. Unknown fields are

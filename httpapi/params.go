@@ -19,16 +19,20 @@ type query struct {
 }
 
 func (c *call) query() *query {
-	raw := c.r.URL.RawQuery
-	if !strings.ContainsAny(raw, "%+;") {
-		return &query{plain: raw}
+	q := &query{plain: c.r.URL.RawQuery}
+	q.parse()
+	return q
+}
+
+// parse decodes the query if there is anything to decode.
+func (q *query) parse() {
+	if !strings.ContainsAny(q.plain, "%+;") {
+		return
 	}
-	values, err := url.ParseQuery(raw)
-	q := &query{values: values}
-	if err != nil {
+	var err error
+	if q.values, err = url.ParseQuery(q.plain); err != nil {
 		q.err = invalid("the query cannot be read")
 	}
-	return q
 }
 
 // all returns all parameters.

@@ -47,7 +47,7 @@ func (c *call) poll() error {
 	} else if err := c.finish(); err != nil {
 		return err
 	}
-	_, got, err := c.receive(q, nil, &p)
+	got, err := c.receive(q, &p)
 	if errors.Is(err, jobqueue.ErrEmpty) {
 		c.w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -83,31 +83,49 @@ func (c *call) pollParameters() (pollParameters, error) {
 	return p, q.err
 }
 
-// receive takes acks, if there are any, and waits for jobs. The acks have been taken if there are results. ErrEmpty means that no jobs came, be it
-// because a shutdown ended the waiting.
-func (c *call) receive(q *jobqueue.Queue, acks []jobqueue.Ack, p *pollParameters) (results []jobqueue.AckResult, got []*jobqueue.Delivery, err error) {
+// receive waits for jobs. ErrEmpty means that none came, be it because a shutdown ended the waiting.
+func (c *call) receive(q *jobqueue.Queue, p *pollParameters) ([]*jobqueue.Delivery, error) {
 	if c.h.drained.Err() != nil {
-		return c.onlyAck(acks, jobqueue.ErrShutdown)
+		return nil, jobqueue.ErrShutdown
 	}
-	o := jobqueue.ReceiveOptions{Wait: -1, Lease: p.lease}
-	if p.wait > 0 {
-		if acks != nil { // once they are taken it is too late to refuse
-			if err := c.sit(); err != nil {
-				return nil, nil, err
-			}
-		}
-		o.Wait, o.Stop, o.OnWait = c.longest(p.wait), c.h.drained.Done(), c.onWait
-	}
-	if acks == nil {
-		got, err = q.ReceiveMany(c.r.Context(), p.max, &o)
-	} else {
-		results, got, err = q.AckReceive(c.r.Context(), acks, p.max, &o)
-	}
+	got, err := q.ReceiveMany(c.r.Context(), p.max, c.receiveOptions(p))
 	c.rise()
-	if c.waited && errors.Is(err, jobqueue.ErrShutdown) || errors.Is(err, context.DeadlineExceeded) && !c.gone() { // a deadline set by middleware
-		err = jobqueue.ErrEmpty
+	return got, c.whyNone(err)
+}
+
+// ackReceive takes acks, at least one, and waits for jobs. The acks have been taken if there are results.
+func (c *call) ackReceive(q *jobqueue.Queue, acks []jobqueue.Ack, p *pollParameters) ([]jobqueue.AckResult, []*jobqueue.Delivery, error) {
+	if c.h.drained.Err() != nil {
+		results, err := c.onlyAck(acks, jobqueue.ErrShutdown)
+		return results, nil, err
 	}
-	return results, got, err
+	if p.wait > 0 { // once they are taken it is too late to refuse
+		if err := c.sit(); err != nil {
+			return nil, nil, err
+		}
+	}
+	results, got, err := q.AckReceive(c.r.Context(), acks, p.max, c.receiveOptions(p))
+	c.rise()
+	return results, got, c.whyNone(err)
+}
+
+// onlyAck takes acks where there are no jobs to be had, and returns why there are none.
+func (c *call) onlyAck(acks []jobqueue.Ack, why error) ([]jobqueue.AckResult, error) {
+	if len(acks) == 0 {
+		return nil, why
+	}
+	results, err := c.broker.AckMany(c.r.Context(), acks)
+	if err != nil {
+		return nil, err
+	}
+	return results, why
+}
+
+func (c *call) receiveOptions(p *pollParameters) *jobqueue.ReceiveOptions {
+	if p.wait == 0 {
+		return &jobqueue.ReceiveOptions{Wait: -1, Lease: p.lease}
+	}
+	return &jobqueue.ReceiveOptions{Wait: c.longest(p.wait), Lease: p.lease, Stop: c.h.drained.Done(), OnWait: c.onWait}
 }
 
 // onWait is called when a poll begins to wait.
@@ -117,14 +135,12 @@ func (c *call) onWait() error {
 	return c.sit()
 }
 
-// onlyAck takes acks where there are no jobs to be had, and returns why there are none.
-func (c *call) onlyAck(acks []jobqueue.Ack, why error) (results []jobqueue.AckResult, _ []*jobqueue.Delivery, err error) {
-	if len(acks) > 0 {
-		if results, err = c.broker.AckMany(c.r.Context(), acks); err != nil {
-			return nil, nil, err
-		}
+// whyNone returns what the error of a receive is to a poll.
+func (c *call) whyNone(err error) error {
+	if c.waited && errors.Is(err, jobqueue.ErrShutdown) || errors.Is(err, context.DeadlineExceeded) && !c.gone() { // a deadline set by middleware
+		return jobqueue.ErrEmpty
 	}
-	return results, nil, why
+	return err
 }
 
 // ackAndPoll answers what came of acks, and the jobs that came then. Once acks have been taken there is no other answer.
@@ -132,17 +148,20 @@ func (c *call) ackAndPoll(q *jobqueue.Queue, a *ackList, p *pollParameters) erro
 	var results []jobqueue.AckResult
 	var got []*jobqueue.Delivery
 	var err error
-	if a.refused {
-		results, _, err = c.onlyAck(a.acks, jobqueue.ErrEmpty)
-	} else {
-		results, got, err = c.receive(q, a.acks, p)
+	switch {
+	case a.refused:
+		results, err = c.onlyAck(a.acks, jobqueue.ErrEmpty)
+	case len(a.acks) == 0:
+		got, err = c.receive(q, p)
+	default:
+		results, got, err = c.ackReceive(q, a.acks, p)
 	}
 	if results == nil && err != nil && !errors.Is(err, jobqueue.ErrEmpty) {
 		return err
 	}
 	a.take(results)
 	return c.handOver(got, func(b []byte) ([]byte, error) {
-		b, e := appendJSON(append(b, `{"acks":`...), a.answers)
+		b, e := a.append(append(b, `{"acks":`...))
 		if e != nil {
 			return nil, e
 		}

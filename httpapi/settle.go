@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -95,24 +94,15 @@ func (c *call) readToken() (jobqueue.Token, error) {
 	if err != nil {
 		return jobqueue.Token{}, err
 	}
-	var b onlyToken
-	if !b.plain(p) {
-		if err := unmarshal(p, &b); err != nil {
+	token, ok := plainToken(p)
+	if !ok {
+		b := new(onlyToken)
+		if err := unmarshal(p, b); err != nil {
 			return jobqueue.Token{}, err
 		}
+		token = b.Token
 	}
-	return c.token(b.Token)
-}
-
-// plain reads a body that is just {"lease_token":"..."}, as nearly all are, with a token of hexadecimal digits.
-func (b *onlyToken) plain(p []byte) bool {
-	rest, ok := bytes.CutPrefix(p, []byte(`{"lease_token":"`))
-	token, closed := bytes.CutSuffix(rest, []byte(`"}`))
-	if !ok || !closed || len(bytes.Trim(token, "0123456789abcdef")) > 0 {
-		return false
-	}
-	b.Token = string(token)
-	return true
+	return c.token(token)
 }
 
 type completeBody struct {
