@@ -1,7 +1,5 @@
 package httpapi
 
-import "bytes"
-
 // A plainReader reads JSON of one form: the members in their usual order, and strings in which nothing has to be decoded. That is how nearly all programs
 // send it; what is otherwise fails here, and is then left to encoding/json.
 type plainReader struct {
@@ -11,7 +9,9 @@ type plainReader struct {
 
 // next reports whether that piece comes next, and goes past it.
 func (r *plainReader) next(piece string) bool {
-	r.rest = bytes.TrimLeft(r.rest, " \t\r\n")
+	for len(r.rest) > 0 && (r.rest[0] == ' ' || r.rest[0] == '\n' || r.rest[0] == '\t' || r.rest[0] == '\r') {
+		r.rest = r.rest[1:]
+	}
 	if len(r.rest) < len(piece) || string(r.rest[:len(piece)]) != piece {
 		return false
 	}
