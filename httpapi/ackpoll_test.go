@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -300,7 +301,13 @@ func (w *world) enqueueIfOpen(queue string, open bool) {
 
 func TestJobsThatComeWithAcksGoBackIfNobodyTakesThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
+		var log strings.Builder
+		defer func() {
+			if log.Len() > 0 {
+				t.Errorf("a client that has gone is told of: %s", log.String())
+			}
+		}()
+		w := newWorld(t, &setup{options: httpapi.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
 		held := w.take("mail", 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

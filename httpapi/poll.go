@@ -156,7 +156,7 @@ func (c *call) ackAndPoll(q *jobqueue.Queue, a *ackList, p *pollParameters) erro
 	default:
 		results, got, err = c.ackReceive(q, a.acks, p)
 	}
-	if results == nil && err != nil && !errors.Is(err, jobqueue.ErrEmpty) {
+	if results == nil && err != nil && !errors.Is(err, jobqueue.ErrEmpty) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	a.take(results)
@@ -186,13 +186,16 @@ func (c *call) ackAndPoll(q *jobqueue.Queue, a *ackList, p *pollParameters) erro
 // deliver answers what was received.
 func (c *call) deliver(got []*jobqueue.Delivery, p *pollParameters) error {
 	return c.handOver(got, func(b []byte) ([]byte, error) {
-		if p.max == 1 {
-			d := got[0]
-			setAll(c.w.Header(), "Lease-Token", d.Token.String(), "Lease-Expires-In", strconv.FormatInt(window(d), 10), "Delivery-Attempt", strconv.Itoa(d.Deliveries))
-			return c.appendPolled(b, d, p)
+		if p.max > 1 {
+			b, err := c.appendJobs(append(b, `{"jobs":`...), got, p)
+			return append(b, '}'), err
 		}
-		b, err := c.appendJobs(append(b, `{"jobs":`...), got, p)
-		return append(b, '}'), err
+		d := got[0]
+		b, err := c.appendPolled(b, d, p)
+		if err == nil {
+			setAll(c.w.Header(), "Lease-Token", d.Token.String(), "Lease-Expires-In", strconv.FormatInt(window(d), 10), "Delivery-Attempt", strconv.Itoa(d.Deliveries))
+		}
+		return b, err
 	})
 }
 

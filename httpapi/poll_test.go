@@ -364,7 +364,7 @@ func TestAShapeThatFailsGivesTheJobBack(t *testing.T) {
 			return nil, &httpapi.Problem{Status: 418, Code: "teapot"}
 		}}})
 		w.enqueue("mail", jobqueue.NewJob{})
-		w.do("GET", "/v1/queues/mail/poll", "").want(418)
+		w.do("GET", "/v1/queues/mail/poll", "").want(418).wantHeader("Lease-Token", "")
 		w.try(t.Context(), "GET", "/v1/queues/mail/poll?panic", "")
 		synctest.Wait()
 		if d := w.receive("mail"); d.Deliveries != 1 {
