@@ -101,6 +101,17 @@ func TestAPollWithAcksTellsWhyThereAreNoJobs(t *testing.T) {
 	})
 }
 
+func TestAServerThatShutsDownSaysWhenToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := serve(t, says(200, `{"acks":[{"id":"J","outcome":"acked"}],"jobs":[],"error":{"status":503,"code":"shutting_down"}}`, "Retry-After", "20"), nil)
+		results, _, err := c.AckReceive(t.Context(), "q", []client.Ack{{"J", "T"}}, nil)
+		var e *client.Error
+		if len(results) != 1 || !errors.Is(err, client.ErrShutdown) || !errors.As(err, &e) || e.RetryAfter != 20*time.Second {
+			t.Errorf("got %v, %#v; want it acked and ErrShutdown, for 20s", results, err)
+		}
+	})
+}
+
 // counted counts requests by method and the last word of their path.
 type counted struct {
 	http.RoundTripper

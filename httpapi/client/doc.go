@@ -16,8 +16,9 @@
 //		return send(ctx, payload)
 //	}, &client.ConsumeOptions{Workers: 8})
 //
-// [Client.Consume] polls, extends the lease while the handler runs, acknowledges when it returns nil, and gives back what it holds when it ends.
-// Delivery is at least once: a handler may see a job twice.
+// [Client.Consume] polls, extends the lease while the handler runs, acknowledges when it returns nil, takes the next job in the same request, and gives
+// back what it holds when it ends. Delivery is at least once: a handler may see a job twice. A loop of one's own does the same with [Client.Poll] and
+// [Delivery.AckNext], or with [Client.AckReceive] for many at once.
 //
 // # Repeated requests
 //
