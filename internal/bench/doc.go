@@ -6,5 +6,12 @@
 //	go run . -smoke            all, briefly: whether everything works
 //	go run . -h                the tables there are, and the flags
 //
-// Figures of one run are for ratios; machines and moments differ. table.go says how a table is made, cycle.go how a rate is measured.
+// Peers that are servers are started on loopback where they are installed (Debian: beanstalkd, redis-server). Those on SQLite need cgo. What
+// is missing is said below the tables.
+//
+// Figures of one run are for ratios; machines and moments differ. To compare two commits of ours there is
+//
+//	go test -run '^$' -bench Cycle -count 10
+//
+// whose output benchstat reads. table.go says how a table is made, cycle.go how a rate is measured.
 package main
