@@ -70,8 +70,7 @@ func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call,
 		if btx, err = s.db.Begin(true); err != nil {
 			return fmt.Errorf("boltstore: %w", err)
 		}
-		t.room = s.roomIn(btx)
-		return t.reader.begin(btx, s.clock.now())
+		return t.begin(s, btx, s.ops)
 	})
 	if btx != nil {
 		defer s.rollback(btx) // does nothing after a commit
@@ -82,7 +81,6 @@ func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call,
 	}
 	before := t.meta.commits
 	t.arena.free = s.slab
-	t.recent = s.recent.in(btx)
 	written := -1 // the first call that wrote; those before it read only what was committed
 	for i := 0; i < len(calls); i++ {
 		c := calls[i]
@@ -91,7 +89,6 @@ func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call,
 			if c.err == nil && !c.panics {
 				c.err = errors.Join(t.lost, t.broken)
 			}
-			s.recent.forget()
 			return calls, slices.Concat(calls[:i], calls[i+1:]), false
 		}
 		if c.wrote && written < 0 {
@@ -105,26 +102,24 @@ func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call,
 	if written < 0 {
 		return calls, nil, false
 	}
-	if err := t.flush(); err != nil {
-		s.recent.forget()
+	if err := t.flush(s.limits); err != nil {
 		setErr(calls[written:], fmt.Errorf("boltstore: %w", err))
 		return calls, nil, false
 	}
-	commit, id := t.meta.commits, btx.ID()
+	commit := t.number
+	s.overlays.put(commit, t.overlay)
 	t.end()
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	err = guarded(btx.Commit)
 	if err == nil {
-		s.slab = t.arena.free[:0]
-		s.recent.committed(id)
+		s.slab, s.ops = t.arena.free[:0], t.ops
 		s.raiseDurable(commit)
 		s.commits.Add(1)
 		stats := btx.Stats()
 		s.written.Add(stats.GetPageAlloc())
 		return calls, nil, false
 	}
-	s.recent.forget()
 	if s.certainlyFull(err, btx, before) {
 		return calls[written:], nil, true
 	}

@@ -34,7 +34,7 @@ const maxErrors = 1000
 func (r *reader) check(ctx context.Context) error {
 	c := &checker{reader: r, ctx: ctx, names: map[uint64]storage.QueueName{}, counts: map[uint64]*storage.Counts{},
 		large: map[uint64]bool{}}
-	for _, step := range []func() error{c.queues, c.data, c.statuses, c.blobs, c.ready, c.due, c.keys, c.counters, c.larges} {
+	for _, step := range []func() error{c.queues, c.data, c.statuses, c.overlaid, c.blobs, c.ready, c.due, c.keys, c.counters, c.larges} {
 		if err := c.guarded(step); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -59,8 +59,8 @@ func (c *checker) report(err error) {
 // each calls fn for all records of a bucket. Jobs that were read are forgotten now and then: the store may be larger than memory.
 func (c *checker) each(in int, fn func(k, v []byte)) error {
 	return each(c.bucket(in), nil, func(k, v []byte) error {
-		if len(c.jobs) > 1000 {
-			clear(c.jobs)
+		if len(c.trees) > 1000 {
+			clear(c.trees)
 		}
 		fn(k, v)
 		return c.ctx.Err()
@@ -96,7 +96,7 @@ func (c *checker) data() error {
 			return
 		}
 		number, id, kind := binary.BigEndian.Uint64(k), storage.ID(k[numberLen:numberLen+idLen]), k[dataLen-1]
-		if c.get(inStatus, id[:]) == nil {
+		if c.get(inStatus, id[:]) == nil && c.overlay.get(id) == nil {
 			c.report(corrupt(id, kindNames[kind], errors.New("there is no status for it")))
 		}
 		if kind == kindSpec {
@@ -139,11 +139,17 @@ func (c *checker) statuses() error {
 			c.vague = true
 			return
 		}
+		if j := c.overlay.get(id); j != nil {
+			if !j.stored {
+				c.report(corrupt(id, "status", errors.New("the journal adds the job that it is of")))
+			}
+			return // it is an old one, and has no places
+		}
 		if c.counts[number] == nil {
 			c.counts[number] = new(storage.Counts)
 		}
 		c.counts[number][status.State]++
-		e, err := c.job(id)
+		e, err := c.treeJob(id)
 		if err != nil {
 			if rec := c.get(inData, appendDataKey(c.key[:0], number, id, kindSpec)); rec == nil {
 				c.report(err)
@@ -162,12 +168,42 @@ func (c *checker) statuses() error {
 				c.report(corrupt(id, "key", errors.Join(errPlace, err)))
 			}
 		}
-		if e.State.Positioned() {
-			if q, err := c.counted(e.Queue); err == nil && q.number == number && e.Position >= q.next {
-				c.report(corrupt(id, "spec", fmt.Errorf("its position %d was never given", e.Position)))
-			}
-		}
+		c.position(e)
 	})
+}
+
+func (c *checker) position(j *job) {
+	if !j.State.Positioned() {
+		return
+	}
+	if q, err := c.counted(j.Queue); err == nil && q.number == j.queue && j.Position >= q.next {
+		c.report(corrupt(j.ID, "spec", fmt.Errorf("its position %d was never given", j.Position)))
+	}
+}
+
+// overlaid counts the jobs in the overlay, and checks that what it expects in the trees is there.
+func (c *checker) overlaid() error {
+	for _, id := range c.overlay.lost {
+		c.report(corrupt(id, "status", errors.New("its latest change is lost")))
+	}
+	for w := c.overlay.ids.from(spot{}); w.item() != nil; w.step() {
+		j := w.item().job
+		if c.counts[j.queue] == nil {
+			c.counts[j.queue] = new(storage.Counts)
+		}
+		c.counts[j.queue][j.State]++
+		if j.stored && c.get(inStatus, j.ID[:]) == nil {
+			c.report(corrupt(j.ID, "status", errMissing))
+		}
+		if key := appendDataKey(nil, j.queue, j.ID, kindSpec); j.stored != (c.get(inData, key) != nil) {
+			c.report(corrupt(j.ID, "spec", errPlace))
+		}
+		if key := appendDataKey(nil, j.queue, j.ID, kindResult); j.result != nil && c.get(inData, key) != nil {
+			c.report(corrupt(j.ID, "result", errPlace))
+		}
+		c.position(j)
+	}
+	return nil
 }
 
 func (c *checker) expect(in int, key []byte, id storage.ID, record string) {
@@ -207,7 +243,11 @@ func (c *checker) place(k, v []byte, record string, belongs func(*job) bool) {
 		c.report(corrupt(id, record, err))
 		return
 	}
-	switch e, err := c.job(id); {
+	if c.overlay.get(id) != nil {
+		c.report(corrupt(id, record, errOverlaid))
+		return
+	}
+	switch e, err := c.treeJob(id); {
 	case errors.Is(err, storage.ErrNotFound):
 		c.report(corrupt(id, record, errors.New("there is no job for it")))
 	case err == nil && !belongs(e):
@@ -222,7 +262,11 @@ func (c *checker) keys() error {
 			c.report(&storage.CorruptError{Queue: c.names[binary.BigEndian.Uint64(k)], Record: "key", Err: err})
 			return
 		}
-		switch e, err := c.job(id); {
+		if c.overlay.get(id) != nil {
+			c.report(corrupt(id, "key", errOverlaid))
+			return
+		}
+		switch e, err := c.treeJob(id); {
 		case errors.Is(err, storage.ErrNotFound):
 			c.report(corrupt(id, "key", errors.New("there is no job for it")))
 		case err == nil && !bytes.Equal(k, appendKeyKey(nil, e.queue, e.KeyOf())):

@@ -73,12 +73,23 @@ func TestAJobWhoseLargePayloadIsMissingCanBeDiscarded(t *testing.T) {
 	check(t, s)
 }
 
-func TestAJobThatIsRememberedWholeCanBeDiscardedToo(t *testing.T) {
+func TestAJobWhoseLatestStateIsWholeCanBeDiscardedToo(t *testing.T) {
 	s, path := open(t, nil)
 	payload := []byte("find this payload")
 	update(t, s, func(tx storage.Tx) error {
 		_, err := tx.AddJob(newJob(id(1)), payload)
 		return err
+	})
+	s.Close()
+	s = reopen(t, path, nil)
+	update(t, s, func(tx storage.Tx) error {
+		j, err := tx.Job(id(1))
+		if err != nil {
+			return err
+		}
+		st := j.Status
+		st.State = storage.Running
+		return tx.SetJob(j.With(st))
 	})
 	// Behind the back of bbolt, so that the committer does not notice that somebody wrote.
 	whole, err := os.ReadFile(path)
@@ -100,7 +111,7 @@ func TestAJobThatIsRememberedWholeCanBeDiscardedToo(t *testing.T) {
 		}
 		from += at + 1
 	}
-	if err := s.View(t.Context(), storage.Reads{}, func(r storage.Reader) error { _, err := r.Job(id(1)); return err }); !errors.Is(err, storage.ErrCorrupt) {
+	if err := s.View(t.Context(), storage.Reads{}, func(r storage.Reader) error { _, err := r.Payload(newJob(id(1))); return err }); !errors.Is(err, storage.ErrCorrupt) {
 		t.Fatalf("got %v, want a damaged record", err)
 	}
 	if err := s.Discard(t.Context(), id(1)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -27,16 +28,26 @@ func (t *txn) discard(id storage.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	delete(t.jobs, id) // what is remembered may be whole while the record no longer is
-	if t.recent != nil {
-		delete(t.recent.jobs, id)
-	}
+	delete(t.trees, id) // what was read may be whole while the record no longer is
 	found, whole := false, false
-	if e, err := t.job(id); err == nil {
-		whole = t.wholeValues(e)
+	j := t.overlay.get(id)
+	if j == nil || j.stored {
+		_, err := t.treeJob(id)
+		whole = err == nil
+	} else {
+		whole = true
+	}
+	if e, err := t.job(id); err != nil || !t.wholeValues(e) {
+		whole = false
 	}
 	if whole {
 		return ErrNotDamaged
+	}
+	if j != nil {
+		found = true
+		if err := t.replace(j, nil); err != nil {
+			return err
+		}
 	}
 	remove := func(in int, prefix []byte, of func(k, v []byte) bool) error {
 		type record struct{ key, rec []byte }
@@ -88,8 +99,8 @@ func (t *txn) discard(id storage.ID) (err error) {
 	if !found {
 		return storage.ErrNotFound
 	}
-	clear(t.jobs)
-	t.remember(id, deleted)
+	clear(t.trees)
+	t.overlay.lost = slices.DeleteFunc(slices.Clone(t.overlay.lost), func(l storage.ID) bool { return l == id })
 	return t.recount(numbers)
 }
 
@@ -108,6 +119,9 @@ func (t *txn) wholeValues(e *job) bool {
 
 // numbersOf returns the numbers of the queues that may have something of a job: that which its status names, else all.
 func (t *txn) numbersOf(id storage.ID) (numbers []uint64, err error) {
+	if j := t.overlay.get(id); j != nil {
+		return []uint64{j.queue}, nil
+	}
 	var status storage.Status
 	if number, err := decodeStatus(id[:], t.get(inStatus, id[:]), &status); err == nil {
 		return []uint64{number}, nil
@@ -127,12 +141,17 @@ func (t *txn) recount(numbers []uint64) error {
 	}
 	if err := each(t.bucket(inStatus), nil, func(k, v []byte) error {
 		var status storage.Status
-		if number, err := decodeStatus(k, v, &status); err == nil && counts[number] != nil {
+		if number, err := decodeStatus(k, v, &status); err == nil && counts[number] != nil && t.overlay.get(storage.ID(k)) == nil {
 			counts[number][status.State]++
 		}
 		return nil
 	}); err != nil {
 		return err
+	}
+	for w := t.overlay.ids.from(spot{}); w.item() != nil; w.step() {
+		if j := w.item().job; counts[j.queue] != nil {
+			counts[j.queue][j.State]++
+		}
 	}
 	var names []storage.QueueName
 	if err := each(t.bucket(inQueues), nil, func(k, v []byte) error {

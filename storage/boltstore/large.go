@@ -101,9 +101,7 @@ func (t *txn) putValue(in int, key, p, old []byte) error {
 		}
 	}
 	if len(p) <= inlineMax {
-		b := append(t.arena.next(len(p)+2+sumLen), version, formInline)
-		b = append(b, p...)
-		return t.put(in, key, t.arena.took(seal(b, 0, key)), old)
+		return t.put(in, key, t.arena.took(appendInline(t.arena.next(len(p)+2+sumLen), key, p)), old)
 	}
 	tail := len(p) % pieceSize
 	if tail > tailMax || len(p) < pieceSize {
@@ -133,6 +131,12 @@ func (t *txn) putValue(in int, key, p, old []byte) error {
 	b = binary.AppendUvarint(b, uint64(len(p)))
 	b = append(b, end...)
 	return t.put(in, key, t.arena.took(seal(b, 0, key)), old)
+}
+
+func appendInline(b, key, p []byte) []byte {
+	from := len(b)
+	b = append(append(b, version, formInline), p...)
+	return seal(b, from, key)
 }
 
 // dropLarge has the large value that a record points to, if any, deleted once the call has succeeded.

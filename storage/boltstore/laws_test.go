@@ -25,6 +25,11 @@ func openWrapped(t testing.TB) storage.Store {
 	return s
 }
 
+// openTiny opens a store that writes jobs back with almost every commit.
+func openTiny(t testing.TB) storage.Store {
+	return reopen(t, filepath.Join(t.TempDir(), "jobs.db"), boltstore.TinyOverlay(nil))
+}
+
 func wrap(t testing.TB) (*boltstore.Store, *bbolt.DB) {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(t.TempDir(), "users.db"), 0o600, nil)
@@ -67,6 +72,8 @@ func TestLaws(t *testing.T) {
 	}})
 }
 
+func TestLawsWithATinyOverlay(t *testing.T) { storagetest.Run(t, openTiny) }
+
 func TestLawsInAUsersFile(t *testing.T) { storagetest.Run(t, openWrapped) }
 
 // POLLACK_HISTORIES says how many random histories there are, of 200 steps each.
@@ -80,10 +87,7 @@ func TestHistoriesAgreeWithMemory(t *testing.T) {
 		histories = n
 	}
 	for seed := range histories {
-		open := openEmpty
-		if seed%4 == 0 {
-			open = openWrapped
-		}
+		open := []func(testing.TB) storage.Store{openWrapped, openEmpty, openTiny, openEmpty}[seed%4]
 		s := open(t)
 		storagetest.Compare(t, memstore.New(nil), s, seed, 200)
 		check(t, s.(*boltstore.Store))

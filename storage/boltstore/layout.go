@@ -8,8 +8,11 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// format is the version of the file as a whole.
-const format = 1
+// format is the version of the file as a whole. Format 1 had no journal.
+const (
+	format    = 2
+	formatOne = 1
+)
 
 // The buckets inside the top bucket. Numbers are big-endian, so that they sort. A queue is named by a number of its own, which no
 // other queue ever gets.
@@ -23,6 +26,7 @@ const (
 	inKeys            // number, account, NUL, key: id
 	inBlobs           // blob, n: chunk
 	inLarge           // number of a large value: a bucket of its pieces
+	inJournal         // commit: what its batch did to jobs that are not in the above
 	inAll
 )
 
@@ -31,7 +35,7 @@ var (
 	formatKey   = []byte("format")
 	metaKey     = []byte("meta")
 	bucketNames = [inAll][]byte{[]byte("queues"), []byte("counters"), []byte("status"), []byte("data"), []byte("ready"), []byte("due"),
-		[]byte("keys"), []byte("blobs"), []byte("large")}
+		[]byte("keys"), []byte("blobs"), []byte("large"), []byte("journal")}
 )
 
 // What a record in inData is.
@@ -68,9 +72,11 @@ func appendDataKey(b []byte, queue uint64, id storage.ID, kind byte) []byte {
 	return append(b, kind)
 }
 
-// appendPriority makes higher priorities sort first.
+// priorityNumber makes higher priorities sort first.
+func priorityNumber(p int16) uint64 { return uint64(math.MaxInt16 - int32(p)) }
+
 func appendPriority(b []byte, p int16) []byte {
-	return binary.BigEndian.AppendUint16(b, uint16(math.MaxInt16-int32(p)))
+	return binary.BigEndian.AppendUint16(b, uint16(priorityNumber(p)))
 }
 
 func priorityOf(b []byte) int16 { return int16(math.MaxInt16 - int32(binary.BigEndian.Uint16(b))) }
@@ -82,11 +88,11 @@ func appendReadyKey(b []byte, queue uint64, s *storage.Spec) []byte {
 	return append(b, s.ID[:]...)
 }
 
-// appendTime makes times sort, those before 1970 too.
-func appendTime(b []byte, t time.Time) []byte { return appendNumber(b, uint64(t.UnixMicro())^1<<63) }
+// timeNumber makes times sort, those before 1970 too.
+func timeNumber(t time.Time) uint64 { return uint64(t.UnixMicro()) ^ 1<<63 }
 
 func appendDueKey(b []byte, due time.Time, id storage.ID) []byte {
-	return append(appendTime(b, due), id[:]...)
+	return append(appendNumber(b, timeNumber(due)), id[:]...)
 }
 
 func appendKeyKey(b []byte, queue uint64, k storage.Key) []byte {

@@ -198,11 +198,32 @@ func readMeta(btx *bbolt.Tx) (m meta, err error) {
 	if err != nil {
 		return m, corruptMeta(err)
 	}
-	if len(body) != 1 || body[0] != format {
+	if len(body) != 1 || body[0] != format && body[0] != formatOne {
 		return m, fmt.Errorf("%w (format %v, known is %d)", ErrFormat, body, format)
 	}
 	if err := m.decode(top.Get(metaKey)); err != nil {
 		return m, corruptMeta(err)
 	}
 	return m, nil
+}
+
+// upgrade makes a file of format 1 one of the present format.
+func upgrade(db *bbolt.DB) error {
+	old := false
+	if err := db.View(func(btx *bbolt.Tx) error {
+		if _, err := readMeta(btx); err != nil {
+			return err
+		}
+		old = btx.Bucket(topName).Bucket(bucketNames[inJournal]) == nil
+		return nil
+	}); err != nil || !old {
+		return err
+	}
+	return db.Update(func(btx *bbolt.Tx) error {
+		top := btx.Bucket(topName)
+		if _, err := top.CreateBucketIfNotExists(bucketNames[inJournal]); err != nil {
+			return err
+		}
+		return top.Put(formatKey, formatRecord())
+	})
 }

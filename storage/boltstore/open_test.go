@@ -51,10 +51,7 @@ func TestOpenSaysWhatIsWrongWithAFile(t *testing.T) {
 	}
 	format := made(func(t *testing.T, path string) {
 		raw(t, path, func(top *bbolt.Bucket) error {
-			rec := []byte{1, 99}
-			table := crc32.MakeTable(crc32.Castagnoli)
-			crc := crc32.Update(crc32.Update(0, table, []byte("format")), table, rec)
-			return top.Put([]byte("format"), binary.LittleEndian.AppendUint32(rec, crc))
+			return top.Put([]byte("format"), sealed("format", 1, 99))
 		})
 	})
 	meta := made(func(t *testing.T, path string) {
@@ -179,6 +176,12 @@ func TestTheClockStartsAtTheLaterOfWallAndLastCommit(t *testing.T) {
 	if got := now(s); got.Before(wall.Add(24 * time.Hour)) {
 		t.Errorf("wall clock ahead: got %v", got)
 	}
+}
+
+// sealed returns a record with its checksum.
+func sealed(key string, rec ...byte) []byte {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return binary.LittleEndian.AppendUint32(rec, crc32.Update(crc32.Update(0, table, []byte(key)), table, rec))
 }
 
 // raw changes a closed store's file behind its back.

@@ -21,6 +21,8 @@ type Options struct {
 	// TrustWallClock accepts a wall clock that is earlier than the last commit. Without it the store's clock then goes on from that
 	// commit, so that no lease is longer than it was given, but runs ahead of the wall clock.
 	TrustWallClock bool
+
+	limits limits // of the overlay; the zero value means the default
 }
 
 const minMaxSize = 1 << 20

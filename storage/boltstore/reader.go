@@ -20,8 +20,8 @@ type reader struct {
 	at      time.Time
 	meta    meta
 	queues  map[storage.QueueName]*queue
-	jobs    map[storage.ID]*job // read or written by this call
-	recent  *recent             // what earlier calls have read or written; nil but in the committer
+	overlay *overlay            // of the commit that the trees are of; in an Update a copy that is changed
+	trees   map[storage.ID]*job // what was read from the trees
 	spoiled bool                // a write ended half way through bbolt's pages
 	writing bool                // in a method that writes
 	key     [dataLen + idLen]byte
@@ -46,13 +46,7 @@ type counters struct {
 	counts storage.Counts
 }
 
-// A job is what a transaction has read of a job.
-type job struct {
-	queue uint64
-	*storage.Job
-}
-
-func (r *reader) begin(btx *bbolt.Tx, at time.Time) error {
+func (r *reader) begin(btx *bbolt.Tx, at time.Time, known *overlays) (err error) {
 	r.btx, r.at = btx, at
 	r.top = btx.Bucket(topName)
 	if r.top == nil {
@@ -61,6 +55,14 @@ func (r *reader) begin(btx *bbolt.Tx, at time.Time) error {
 	if err := r.meta.decode(r.top.Get(metaKey)); err != nil {
 		return corruptMeta(err)
 	}
+	if r.overlay = known.of(r.meta.commits); r.overlay != nil {
+		return nil
+	}
+	// The first after open, or somebody else has written: a transaction of the user's own that was just committed.
+	if r.overlay, err = r.replay(); err != nil {
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	}
+	known.put(r.meta.commits, r.overlay)
 	return nil
 }
 
@@ -148,6 +150,9 @@ func (r *reader) JobByKey(k storage.Key) (j *storage.Job, err error) {
 	if k.Name == "" {
 		return nil, storage.ErrNotFound
 	}
+	if e := r.overlay.byKey(k); e != nil {
+		return e.Job, nil
+	}
 	q, err := r.queue(k.Queue)
 	if err != nil {
 		return nil, err
@@ -201,10 +206,18 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == kindPayload {
+	switch {
+	case kind == kindPayload && e.payload != nil:
+		return bytes.Clone(e.payload), nil
+	case kind == kindResult && e.result != nil:
+		return bytes.Clone(e.result), nil
+	case kind == kindPayload && e.stored:
 		if p, err := r.smallPayload(e); p != nil || err != nil {
 			return bytes.Clone(p), err
 		}
+	}
+	if !e.valued {
+		return nil, storage.ErrNotFound
 	}
 	key := appendDataKey(r.key[:0], e.queue, j.ID, kind)
 	rec := r.get(inData, key)
@@ -242,18 +255,18 @@ func (r *reader) Chunk(blob storage.ID, n uint32) (p []byte, err error) {
 	return p, nil
 }
 
-// job reads a job, once in a transaction.
+// job returns a job as it is now.
 func (r *reader) job(id storage.ID) (*job, error) {
-	e := r.jobs[id]
-	if e == nil {
-		e = r.recent.get(id)
+	if j := r.overlay.get(id); j != nil {
+		return j, nil
 	}
-	if e == deleted {
-		return nil, storage.ErrNotFound
-	}
-	if e != nil {
-		r.remember(id, e)
-		return e, nil
+	return r.treeJob(id)
+}
+
+// treeJob reads a job from the trees, once in a transaction.
+func (r *reader) treeJob(id storage.ID) (*job, error) {
+	if j := r.trees[id]; j != nil {
+		return j, nil
 	}
 	rec := r.get(inStatus, id[:])
 	if rec == nil {
@@ -275,16 +288,12 @@ func (r *reader) job(id storage.ID) (*job, error) {
 	if all.Job.Spec, err = decodeSpec(key, rec, id); err != nil {
 		return nil, corrupt(id, "spec", err)
 	}
-	all.job = job{queue: number, Job: &all.Job}
-	r.remember(id, &all.job)
-	return &all.job, nil
-}
-
-func (r *reader) remember(id storage.ID, e *job) {
-	if r.jobs == nil {
-		r.jobs = make(map[storage.ID]*job)
+	all.job = job{queue: number, Job: &all.Job, stored: true, valued: true}
+	if r.trees == nil {
+		r.trees = make(map[storage.ID]*job)
 	}
-	r.jobs[id] = e
+	r.trees[id] = &all.job
+	return &all.job, nil
 }
 
 // queue finds a queue, once in a transaction; its number is 0 if there is none.

@@ -40,8 +40,9 @@ func specLen(s *storage.Spec) int {
 	return n
 }
 
-// smallPayload is the largest payload, in bytes, that stands before its job's Spec in one record with it.
-const smallPayload = 1 << 10
+// small is the largest payload or result, in bytes, that the overlay holds. Such a payload stands before its job's Spec in one record
+// with it.
+const small = 1 << 10
 
 // appendSpec encodes all but the id, which is in the key, behind a small payload; nil if the payload is elsewhere, or gone.
 func appendSpec(b, key []byte, s *storage.Spec, payload []byte) []byte {
@@ -52,6 +53,10 @@ func appendSpec(b, key []byte, s *storage.Spec, payload []byte) []byte {
 	} else {
 		b = append(binary.AppendUvarint(b, uint64(len(payload))+1), payload...)
 	}
+	return seal(appendSpecFields(b, s), from, key)
+}
+
+func appendSpecFields(b []byte, s *storage.Spec) []byte {
 	b = appendString(b, s.Queue.Account)
 	b = appendString(b, s.Queue.Name)
 	var mask uint64
@@ -108,7 +113,7 @@ func appendSpec(b, key []byte, s *storage.Spec, payload []byte) []byte {
 	if mask&hasLimits != 0 {
 		b = appendLimits(b, s.Limits)
 	}
-	return seal(b, from, key)
+	return b
 }
 
 // splitSpec returns the payload in a record of a Spec, nil if there is none, and the encoded Spec.
@@ -139,6 +144,11 @@ func decodeSpec(key, rec []byte, id storage.ID) (*storage.Spec, error) {
 		return nil, err
 	}
 	d := decoder{s: string(body)} // all strings share this one
+	s := d.spec(id)
+	return s, d.end()
+}
+
+func (d *decoder) spec(id storage.ID) *storage.Spec {
 	s := &storage.Spec{ID: id}
 	s.Queue.Account = d.string()
 	s.Queue.Name = d.string()
@@ -190,7 +200,7 @@ func decodeSpec(key, rec []byte, id storage.ID) (*storage.Spec, error) {
 		s.Limits = d.limits()
 	}
 	s.Once = mask&isOnce != 0
-	return s, d.end()
+	return s
 }
 
 func appendTags(b []byte, tags map[string]string) []byte {

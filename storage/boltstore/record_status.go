@@ -35,6 +35,10 @@ func appendStatus(b, key []byte, queue uint64, s *storage.Status) []byte {
 	from := len(b)
 	b = append(b, version)
 	b = binary.AppendUvarint(b, queue)
+	return seal(appendStatusFields(b, s), from, key)
+}
+
+func appendStatusFields(b []byte, s *storage.Status) []byte {
 	b = append(b, byte(s.State), byte(s.Lease))
 	b = binary.AppendUvarint(b, s.Version)
 	var mask uint64
@@ -101,7 +105,7 @@ func appendStatus(b, key []byte, queue uint64, s *storage.Status) []byte {
 	if mask&hasResultBlob != 0 {
 		b = append(b, s.ResultBlob[:]...)
 	}
-	return seal(b, from, key)
+	return b
 }
 
 func decodeStatus(key, rec []byte, s *storage.Status) (queue uint64, err error) {
@@ -111,6 +115,11 @@ func decodeStatus(key, rec []byte, s *storage.Status) (queue uint64, err error) 
 	}
 	d := decoder{s: lent(body)}
 	queue = d.uvarint()
+	d.status(s)
+	return queue, d.end()
+}
+
+func (d *decoder) status(s *storage.Status) {
 	s.State, s.Lease = storage.State(d.byte()), storage.LeaseState(d.byte())
 	s.Version = d.uvarint()
 	mask := d.uvarint()
@@ -158,7 +167,6 @@ func decodeStatus(key, rec []byte, s *storage.Status) (queue uint64, err error) 
 		s.ResultBlob = d.id()
 	}
 	if int(s.State) >= storage.States {
-		return 0, errShort
+		d.bad = true
 	}
-	return queue, d.end()
 }

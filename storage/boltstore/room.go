@@ -47,8 +47,8 @@ func (r *room) rollback() {
 	r.used = 0
 }
 
-// roomIn measures the room in a write transaction that has just begun.
-func (s *Store) roomIn(btx *bbolt.Tx) room {
+// roomIn measures the room in a write transaction that has just begun. What the overlay holds is going to need room in the trees.
+func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) room {
 	limit := sizeLimit(int64(s.db.MaxSize), int64(s.db.AllocSize))
 	if until := s.fullUntil.Load(); until != 0 && time.Since(s.opened) < time.Duration(until) {
 		limit = min(limit, btx.Size())
@@ -59,7 +59,7 @@ func (s *Store) roomIn(btx *bbolt.Tx) room {
 	stats := s.db.Stats()
 	page := int64(s.db.Info().PageSize)
 	free := limit - btx.Size() + int64(stats.FreePageN+stats.PendingPageN)*page
-	return room{left: max(0, free-min(reserve, limit/4)-pathCost)}
+	return room{left: max(0, free-min(reserve, limit/4)-pathCost-int64(o.bytes))}
 }
 
 // sizeLimit returns how far the pages of a file may reach before bbolt, which grows files in steps, meets MaxSize.

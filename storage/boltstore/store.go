@@ -42,7 +42,9 @@ type Store struct {
 	commits, updates atomic.Uint64
 	written          atomic.Int64
 	slab             []byte // the committer's, empty between commits
-	recent           recent // the committer's
+	ops              []byte // the same
+	overlays         overlays
+	limits           limits
 }
 
 var (
@@ -63,19 +65,25 @@ func (s *Store) Stats() Stats {
 }
 
 func newStore(db *bbolt.DB, owned bool, o Options) (*Store, error) {
-	s := &Store{db: db, owned: owned, opts: o, opened: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
-	var m meta
+	s := &Store{db: db, owned: owned, opts: o, opened: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), limits: defaultLimits}
+	if o.limits != (limits{}) {
+		s.limits = o.limits
+	}
+	var r reader
 	err := guarded(func() error {
-		return db.View(func(btx *bbolt.Tx) (err error) {
-			m, err = readMeta(btx)
+		if err := upgrade(db); err != nil {
 			return err
-		})
+		}
+		return db.View(func(btx *bbolt.Tx) error { return r.begin(btx, time.Time{}, &s.overlays) })
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.clock = newClock(o, m.time)
-	s.durable.Store(m.commits)
+	if lost := r.overlay.lost; len(lost) > 0 {
+		o.Logger.Error("the latest changes of damaged jobs are lost: see Check", "jobs", len(lost), "first", lost[0])
+	}
+	s.clock = newClock(o, r.meta.time)
+	s.durable.Store(r.meta.commits)
 	go s.commitLoop()
 	return s, nil
 }
@@ -119,7 +127,7 @@ func (s *Store) read(fn func(*reader) error) (commit uint64, err error) {
 		if btx, err = s.db.Begin(false); err != nil {
 			return fmt.Errorf("boltstore: %w", err)
 		}
-		return r.begin(btx, s.clock.now())
+		return r.begin(btx, s.clock.now(), &s.overlays)
 	})
 	if btx != nil {
 		defer btx.Rollback()
@@ -194,10 +202,10 @@ func (s *Store) close() error {
 	}
 	var err error
 	if s.commits.Load() > 0 && !s.failed.Load() {
-		// With the list of free pages on disk the next Open need not scan the file.
+		// With the list of free pages on disk the next Open need not scan the file, and without a journal not replay it.
 		err = guarded(func() error {
 			s.db.NoFreelistSync = false
-			return s.db.Update(func(*bbolt.Tx) error { return nil })
+			return s.db.Update(s.emptyJournal)
 		})
 		if isFull(err) {
 			err = nil // the next Open scans
@@ -207,6 +215,18 @@ func (s *Store) close() error {
 		return fmt.Errorf("boltstore: close: %w", err)
 	}
 	return nil
+}
+
+// emptyJournal writes all that is in the overlay to the trees.
+func (s *Store) emptyJournal(btx *bbolt.Tx) error {
+	var t txn
+	if err := t.begin(s, btx, nil); err != nil {
+		return err
+	}
+	if len(t.overlay.journal) == 0 {
+		return nil
+	}
+	return t.flush(limits{})
 }
 
 // guarded runs fn and turns a fault in the mapped file, or a panic of bbolt over a damaged page, into an error.

@@ -10,29 +10,32 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// A txn runs calls, one after the other, in one write transaction of bbolt. What a call writes is in bbolt's pages at once; an undo
-// log takes it back when the call fails, so that its neighbours need not run again.
+// A txn runs calls, one after the other, in one write transaction of bbolt. What a call does to jobs is in the overlay at once, what it
+// does to the trees in bbolt's pages; two logs take both back when the call fails, so that its neighbours need not run again.
 type txn struct {
 	reader
-	arena arena
-	room  room
+	arena   arena
+	room    room
+	number  uint64       // of the commit to be
+	ops     []byte       // what the calls that succeeded did to the overlay: the record for the journal
+	entered []storage.ID // the jobs that they took into it
 
-	call   uint64 // the number of the call in this transaction
-	undo   []undo
-	undoQ  []undoQueue
-	drops  []uint64 // large values that the call deleted
-	wrote  bool
-	grew   bool  // brought something new, see law 24
-	lost   error // the call cannot succeed any more
-	broken error // the undo log failed: nothing of this transaction may be committed
+	call    uint64 // the number of the call in this transaction
+	changes []change
+	undo    []undo
+	undoQ   []undoQueue
+	drops   []uint64 // large values that the call deleted
+	wrote   bool
+	grew    bool  // brought something new, see law 24
+	lost    error // the call cannot succeed any more
+	broken  error // the undo log failed: nothing of this transaction may be committed
 }
 
-// An undo puts one key back.
+// An undo puts one key of the trees back.
 type undo struct {
 	in     int
 	key    []byte
 	old    []byte // nil if there was none
-	was    *job   // instead of old where the key is that of a Status
 	bucket bool   // the key is a bucket that the call created
 }
 
@@ -43,13 +46,24 @@ type undoQueue struct {
 	load bool
 }
 
+// begin begins on a write transaction of bbolt. The buffer is for the journal's record.
+func (t *txn) begin(s *Store, btx *bbolt.Tx, ops []byte) error {
+	if err := t.reader.begin(btx, s.clock.now(), &s.overlays); err != nil {
+		return err
+	}
+	t.overlay = t.overlay.edit()
+	t.number = s.overlays.numberAfter(t.meta.commits)
+	t.room = s.roomIn(btx, t.overlay)
+	t.ops = append(ops[:0], version)
+	return nil
+}
+
 // run runs one call. After an error, or a panic, nothing of it is left.
 func (t *txn) run(fn func(storage.Tx) error) result {
 	t.call++
-	t.undo, t.undoQ, t.drops = t.undo[:0], t.undoQ[:0], t.drops[:0]
+	t.changes, t.undo, t.undoQ, t.drops = t.changes[:0], t.undo[:0], t.undoQ[:0], t.drops[:0]
 	t.wrote, t.grew, t.lost = false, false, nil
 	t.room.begin()
-	clear(t.jobs)
 	r := result{panics: true}
 	func() {
 		defer func() {
@@ -65,8 +79,12 @@ func (t *txn) run(fn func(storage.Tx) error) result {
 	}
 	if r.err != nil || r.panics {
 		t.rollback()
-	} else {
-		t.recent.learn(t.jobs)
+	}
+	for _, c := range t.changes {
+		t.ops = c.append(t.ops)
+		if c.now != nil && !c.was.inOverlay() {
+			t.entered = append(t.entered, c.now.ID)
+		}
 	}
 	r.wrote, r.grew = t.wrote, t.grew
 	return r
@@ -100,8 +118,6 @@ func (t *txn) rollback() {
 			switch b := t.bucket(u.in); {
 			case u.bucket:
 				err = b.DeleteBucket(u.key)
-			case u.was != nil:
-				err = b.Put(u.key, appendStatus(nil, u.key, u.was.queue, &u.was.Status))
 			case u.old == nil:
 				err = b.Delete(u.key)
 			default:
@@ -112,6 +128,14 @@ func (t *txn) rollback() {
 	if err != nil {
 		t.broken = err
 	}
+	for i := len(t.changes) - 1; i >= 0; i-- {
+		was, now := t.changes[i].was, t.changes[i].now
+		if !was.inOverlay() {
+			was = nil
+		}
+		t.overlay.replace(now, was)
+	}
+	t.changes = t.changes[:0]
 	for i := len(t.undoQ) - 1; i >= 0; i-- {
 		u := &t.undoQ[i]
 		u.q.counters, u.q.rec, u.q.loaded, u.q.record = u.was, u.rec, u.load, nil
@@ -149,14 +173,20 @@ func survives(err error) bool {
 	return false
 }
 
-// setStatus writes a job's Status, and notes what it was: nil if the job is new.
-func (t *txn) setStatus(id []byte, now, was *job) error {
-	t.undo = append(t.undo, undo{in: inStatus, key: id, was: was})
+// replace has a job be in the overlay as now, or not any more if that is nil. A job that was only in the trees leaves their orders.
+func (t *txn) replace(was, now *job) error {
 	t.wrote = true
-	value := t.arena.took(appendStatus(t.arena.next(statusLen), id, now.queue, &now.Status))
-	if err := t.bucket(inStatus).Put(id, value); err != nil {
-		return t.fail(err)
+	t.changes = append(t.changes, change{was, now})
+	if was != nil && !was.inOverlay() {
+		if err := t.eachPlace(was, t.delete); err != nil {
+			return err
+		}
+		was = nil
 	}
+	if now != nil && was == nil {
+		now.since = t.number
+	}
+	t.overlay.replace(was, now)
 	return nil
 }
 
@@ -172,18 +202,12 @@ func (t *txn) put(in int, key, value, old []byte) error {
 
 // delete removes a record whose key has the given value.
 func (t *txn) delete(in int, key, old []byte) error {
-	return t.remove(undo{in: in, key: key, old: old})
-}
-
-// remove removes a record; u says how to put it back.
-func (t *txn) remove(u undo) error {
-	t.undo = append(t.undo, u)
 	t.wrote = true
-	in, key := u.in, u.key
 	c := t.cursor(in)
 	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
 		return nil
 	}
+	t.undo = append(t.undo, undo{in: in, key: key, old: old})
 	if err := c.Delete(); err != nil {
 		return t.fail(err)
 	}
@@ -205,22 +229,17 @@ func (t *txn) keep(key []byte) []byte {
 	return t.arena.took(append(t.arena.next(len(key)), key...))
 }
 
-// place adds a key to an order, displace removes it.
-func (t *txn) place(in int, key []byte) error {
-	key = t.keep(key)
-	return t.put(in, key, t.arena.took(appendPlace(t.arena.next(1+sumLen), key)), nil)
-}
-
-func (t *txn) displace(in int, key []byte) error {
-	key = t.keep(key)
-	return t.delete(in, key, t.arena.took(appendPlace(t.arena.next(1+sumLen), key)))
-}
-
-// flush writes what the calls of this transaction share: the counters of their queues and the meta record.
-func (t *txn) flush() (err error) {
+// flush writes what the calls of this transaction share: the journal, the counters of their queues and the meta record.
+func (t *txn) flush(l limits) (err error) {
 	t.writing = true
 	defer func() { t.writing = false }()
 	defer t.guard(&err)
+	if err := t.writeBack(l); err != nil {
+		return err
+	}
+	if err := t.appendJournal(); err != nil {
+		return err
+	}
 	for _, q := range t.queues {
 		if !q.dirty || !q.loaded || q.number == 0 {
 			continue
@@ -231,7 +250,7 @@ func (t *txn) flush() (err error) {
 		}
 		q.dirty = false
 	}
-	t.meta.commits++
+	t.meta.commits = t.number
 	if t.at.After(t.meta.time) {
 		t.meta.time = t.at
 	}
@@ -251,8 +270,10 @@ func createBuckets(btx *bbolt.Tx) error {
 			return err
 		}
 	}
-	if err := top.Put(formatKey, seal([]byte{version, format}, 0, formatKey)); err != nil {
+	if err := top.Put(formatKey, formatRecord()); err != nil {
 		return err
 	}
 	return top.Put(metaKey, new(meta).append(nil))
 }
+
+func formatRecord() []byte { return seal([]byte{version, format}, 0, formatKey) }

@@ -20,16 +20,11 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 	if q.number == 0 {
 		return nil, storage.ErrNotFound
 	}
-	id := t.keep(j.ID[:])
-	if t.get(inStatus, id) != nil {
+	if t.overlay.get(j.ID) != nil || t.get(inStatus, j.ID[:]) != nil {
 		return nil, storage.ErrExists
 	}
-	var key []byte
-	if j.Key != "" {
-		key = appendKeyKey(nil, q.number, j.KeyOf())
-		if t.get(inKeys, key) != nil {
-			return nil, storage.ErrExists
-		}
+	if j.Key != "" && (t.overlay.byKey(j.KeyOf()) != nil || t.get(inKeys, appendKeyKey(nil, q.number, j.KeyOf())) != nil) {
+		return nil, storage.ErrExists
 	}
 	if isNew := j.State != storage.Gone && j.Origin == (storage.ID{}); isNew {
 		if !t.room.take(len(payload) + specLen(j.Spec)) {
@@ -38,7 +33,6 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 		t.grew = true
 	}
 
-	e := &job{queue: q.number, Job: j}
 	t.change(q)
 	if j.State.Positioned() {
 		j.Position = q.next
@@ -46,62 +40,16 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 	}
 	q.counts[j.State]++
 
-	if err := t.setStatus(id, e, nil); err != nil {
-		return nil, err
-	}
-	dataKey := t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindSpec))
-	small, n := payload, len(payload)
-	if n > smallPayload {
-		small, n = nil, 0
-	} else if small == nil {
-		small = []byte{}
-	}
-	spec := t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)+n), dataKey, j.Spec, small))
-	if err := t.put(inData, dataKey, spec, nil); err != nil {
-		return nil, err
-	}
-	if small == nil {
-		dataKey = t.arena.took(appendDataKey(t.arena.next(dataLen), q.number, j.ID, kindPayload))
-		if err := t.putValue(inData, dataKey, payload, nil); err != nil {
+	e := &job{queue: q.number, Job: j}
+	if len(payload) <= small {
+		e.payload = append([]byte{}, payload...)
+	} else {
+		e.valued = true
+		if err := t.putValue(inData, t.dataKey(e, kindPayload), payload, nil); err != nil {
 			return nil, err
 		}
 	}
-	if key != nil {
-		if err := t.put(inKeys, key, seal(append([]byte{version}, id...), 0, key), nil); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.enter(e); err != nil {
-		return nil, err
-	}
-	t.remember(j.ID, e)
-	return j, nil
-}
-
-// enter gives a job its places in the orders that follow its Status.
-func (t *txn) enter(e *job) error {
-	if e.State == storage.Pending {
-		if err := t.place(inReady, appendReadyKey(t.key[:0], e.queue, e.Spec)); err != nil {
-			return err
-		}
-	}
-	if !e.Due.IsZero() {
-		return t.place(inDue, appendDueKey(t.key[:0], e.Due, e.ID))
-	}
-	return nil
-}
-
-// leave takes them away.
-func (t *txn) leave(e *job) error {
-	if e.State == storage.Pending {
-		if err := t.displace(inReady, appendReadyKey(t.key[:0], e.queue, e.Spec)); err != nil {
-			return err
-		}
-	}
-	if !e.Due.IsZero() {
-		return t.displace(inDue, appendDueKey(t.key[:0], e.Due, e.ID))
-	}
-	return nil
+	return j, t.replace(nil, e)
 }
 
 func (t *txn) SetJob(j *storage.Job) (err error) {
@@ -112,10 +60,9 @@ func (t *txn) SetJob(j *storage.Job) (err error) {
 	if err != nil {
 		return err
 	}
-	id := t.keep(j.ID[:])
-	now := &job{queue: was.queue, Job: j}
-	if j.Spec != was.Spec {
-		now.Job = was.Job.With(j.Status)
+	now := *was
+	if now.Job = j; j.Spec != was.Spec {
+		now.Job = was.With(j.Status)
 	}
 	if was.State != now.State {
 		q, err := t.counted(was.Queue)
@@ -126,19 +73,7 @@ func (t *txn) SetJob(j *storage.Job) (err error) {
 		q.counts[was.State]--
 		q.counts[now.State]++
 	}
-	if (was.State == storage.Pending) != (now.State == storage.Pending) || !was.Due.Equal(now.Due) {
-		if err := t.leave(was); err != nil {
-			return err
-		}
-		if err := t.enter(now); err != nil {
-			return err
-		}
-	}
-	if err := t.setStatus(id, now, was); err != nil {
-		return err
-	}
-	t.remember(j.ID, now)
-	return nil
+	return t.replace(was, &now)
 }
 
 func (t *txn) SetResult(j *storage.Job, p []byte) (err error) {
@@ -152,14 +87,40 @@ func (t *txn) SetResult(j *storage.Job, p []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kindResult))
+	now := *e
+	if now.result = nil; len(p) <= small {
+		if err := t.deleteRecord(e, kindResult); err != nil {
+			return err
+		}
+		now.result = append([]byte{}, p...)
+		return t.replace(e, &now)
+	}
+	key := t.dataKey(e, kindResult)
 	if err := t.putValue(inData, key, p, t.get(inData, key)); err != nil {
 		return t.damaged(e, kindResult, err)
 	}
-	return nil
+	if !e.inOverlay() {
+		return nil
+	}
+	now.valued = true
+	return t.replace(e, &now)
 }
 
-func (t *txn) DeleteResult(j *storage.Job) error { return t.deleteValue(j, kindResult) }
+func (t *txn) DeleteResult(j *storage.Job) (err error) {
+	t.writing = true
+	defer t.done(&err)
+	defer t.guard(&err)
+	e, err := t.job(j.ID)
+	if err != nil {
+		return err
+	}
+	if e.result == nil {
+		return t.deleteRecord(e, kindResult)
+	}
+	now := *e
+	now.result = nil
+	return t.replace(e, &now)
+}
 
 func (t *txn) DeletePayload(j *storage.Job) (err error) {
 	t.writing = true
@@ -169,27 +130,32 @@ func (t *txn) DeletePayload(j *storage.Job) (err error) {
 	if err != nil {
 		return err
 	}
-	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kindSpec))
+	if e.payload != nil {
+		now := *e
+		now.payload = nil
+		return t.replace(e, &now)
+	}
+	if !e.stored {
+		return t.deleteRecord(e, kindPayload)
+	}
+	key := t.dataKey(e, kindSpec)
 	old := t.get(inData, key)
 	payload, spec, err := splitSpec(key, old)
 	if err != nil {
 		return t.damaged(e, kindSpec, err)
 	}
 	if payload == nil {
-		return t.deleteValue(j, kindPayload)
+		return t.deleteRecord(e, kindPayload)
 	}
 	return t.put(inData, key, t.arena.took(withoutPayload(t.arena.next(len(spec)+2+sumLen), key, spec)), old)
 }
 
-func (t *txn) deleteValue(j *storage.Job, kind byte) (err error) {
-	t.writing = true
-	defer t.done(&err)
-	defer t.guard(&err)
-	e, err := t.job(j.ID)
-	if err != nil {
-		return err
+// deleteRecord deletes the record of a job's payload or result in the trees, if there is one.
+func (t *txn) deleteRecord(e *job, kind byte) error {
+	if !e.valued {
+		return nil
 	}
-	key := t.arena.took(appendDataKey(t.arena.next(dataLen), e.queue, j.ID, kind))
+	key := t.dataKey(e, kind)
 	old := t.get(inData, key)
 	if old == nil {
 		return nil
@@ -220,41 +186,51 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	if err != nil {
 		return err
 	}
-	// A damaged record is not deleted: look at all before anything is changed.
-	var records [len(kindNames)]struct{ key, rec []byte }
-	n, drops := 0, len(t.drops)
-	prefix := appendDataKey(t.key[:0], e.queue, j.ID, 0)[:dataLen-1]
-	c := t.cursor(inData)
-	for k, v := c.Seek(prefix); k != nil && n < len(records) && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		kind := k[dataLen-1]
-		if kind != kindSpec {
-			if err := t.dropLarge(k, v); err != nil {
-				t.drops = t.drops[:drops]
-				return t.damaged(e, kind, err)
-			}
-		}
-		records[n].key, records[n].rec = t.keep(k), v
-		n++
+	records, err := t.recordsOf(e)
+	if err != nil {
+		return err
 	}
 	t.change(q)
 	q.counts[e.State]--
-	if err := t.leave(e); err != nil {
+	if err := t.replace(e, nil); err != nil {
 		return err
 	}
-	if err := t.remove(undo{in: inStatus, key: t.keep(j.ID[:]), was: e}); err != nil {
-		return err
-	}
-	for _, r := range records[:n] {
-		if err := t.delete(inData, r.key, r.rec); err != nil {
+	delete(t.trees, e.ID)
+	for _, r := range records {
+		if err := t.delete(r.in, r.key, r.rec); err != nil {
 			return err
 		}
 	}
-	if e.Key != "" {
-		key := appendKeyKey(nil, e.queue, e.KeyOf())
-		if err := t.delete(inKeys, key, t.get(inKeys, key)); err != nil {
-			return err
-		}
-	}
-	t.remember(j.ID, deleted)
 	return nil
+}
+
+// A treeRecord is a record in the trees.
+type treeRecord struct {
+	in       int
+	key, rec []byte
+}
+
+// recordsOf returns the records of a job in the trees, and has the large values that they point to dropped. A damaged record is not
+// deleted, so it looks at all before anything is changed.
+func (t *txn) recordsOf(e *job) (records []treeRecord, err error) {
+	if !e.stored && !e.valued {
+		return nil, nil
+	}
+	drops := len(t.drops)
+	prefix := appendDataKey(t.key[:0], e.queue, e.ID, 0)[:dataLen-1]
+	c := t.cursor(inData)
+	for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if kind := k[dataLen-1]; kind != kindSpec {
+			if err := t.dropLarge(k, v); err != nil {
+				t.drops = t.drops[:drops]
+				return nil, t.damaged(e, kind, err)
+			}
+		}
+		records = append(records, treeRecord{inData, t.keep(k), v})
+	}
+	if e.stored {
+		id := t.keep(e.ID[:])
+		records = append(records, treeRecord{inStatus, id, t.get(inStatus, id)})
+	}
+	return records, nil
 }

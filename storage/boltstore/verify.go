@@ -40,7 +40,7 @@ func verify(path string) error {
 				}
 			}
 			var r reader
-			if err := r.begin(btx, time.Time{}); err != nil {
+			if err := r.begin(btx, time.Time{}, new(overlays)); err != nil {
 				return err
 			}
 			return r.check(context.Background())

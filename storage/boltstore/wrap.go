@@ -94,12 +94,10 @@ func (u *userTx) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx
 		return errors.New("boltstore: Tx needs an open write transaction on the file of the store")
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	// Nothing is kept from one Update to the next: the user may roll back in between, or delete our bucket.
+	// Nothing is kept from one Update to the next: the user may roll back in between, or delete our bucket. The overlay that this makes is
+	// found by the number of its commit, which is never given again if this one does not happen.
 	t := new(txn)
-	if err := guarded(func() error {
-		t.room = s.roomIn(u.btx)
-		return t.reader.begin(u.btx, s.clock.now())
-	}); err != nil {
+	if err := guarded(func() error { return t.begin(s, u.btx, nil) }); err != nil {
 		return err
 	}
 	defer t.end()
@@ -114,10 +112,11 @@ func (u *userTx) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx
 	if r.err != nil || !r.wrote {
 		return r.err
 	}
-	if err := t.flush(); err != nil {
+	if err := t.flush(s.limits); err != nil {
 		return fmt.Errorf("boltstore: %w", err)
 	}
-	u.commit = t.meta.commits
+	u.commit = t.number
+	s.overlays.put(t.number, t.overlay)
 	u.hook()
 	return nil
 }

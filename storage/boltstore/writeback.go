@@ -1,0 +1,123 @@
+package boltstore
+
+import "github.com/pollackq/pollack/storage"
+
+// limits bound an overlay and its journal: how long an open after a crash takes, and how much memory the store.
+type limits struct {
+	jobs    int
+	bytes   int
+	records int
+	journal int // bytes
+
+	// quantum is how many jobs are written back at least once an overlay is over the others: for few callers it costs less to write many
+	// jobs now and then than a few with each commit.
+	quantum int
+}
+
+var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 1024, journal: 8 << 20, quantum: 64}
+
+func (o *overlay) over(l limits) bool {
+	return o.ids.len > l.jobs || o.bytes > l.bytes || len(o.journal) > l.records || o.journaled > l.journal
+}
+
+// writeBack keeps the overlay within its limits: it writes the jobs that entered it first to the trees, and deletes the oldest records of
+// the journal, which nobody needs then. Most jobs are gone by that time and are never written. What is written back by a batch is
+// about as much as it added.
+func (t *txn) writeBack(l limits) error {
+	o := t.overlay
+	for n := 0; len(o.journal) > 0 && (o.over(l) || 0 < n && n < l.quantum); {
+		oldest := o.journal[0]
+		for _, id := range oldest.entered {
+			// Whoever left the overlay and entered it again belongs to a later record.
+			if j := o.get(id); j != nil && j.since == oldest.commit {
+				if err := t.writeJob(j); err != nil {
+					return err
+				}
+				t.ops = append(append(t.ops, opStored), id[:]...)
+			}
+			n++
+		}
+		if err := t.dropJournal(); err != nil {
+			return err
+		}
+		n++
+	}
+	if o.over(l) {
+		return t.writeAll() // this batch alone is too much
+	}
+	return nil
+}
+
+// writeAll empties the overlay and the journal.
+func (t *txn) writeAll() error {
+	o := t.overlay
+	for o.ids.len > 0 {
+		if err := t.writeJob(o.ids.chunks[0].items[0].job); err != nil {
+			return err
+		}
+	}
+	for len(o.journal) > 0 {
+		if err := t.dropJournal(); err != nil {
+			return err
+		}
+	}
+	t.ops, t.entered = t.ops[:1], nil
+	return nil
+}
+
+// writeJob moves a job from the overlay to the trees.
+func (t *txn) writeJob(j *job) error {
+	t.overlay.replace(j, nil)
+	delete(t.trees, j.ID)
+	id := t.keep(j.ID[:])
+	if err := t.bucket(inStatus).Put(id, t.arena.took(appendStatus(t.arena.next(statusLen), id, j.queue, &j.Status))); err != nil {
+		return err
+	}
+	data := t.bucket(inData)
+	if !j.stored {
+		key := t.dataKey(j, kindSpec)
+		if err := data.Put(key, t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)+len(j.payload)), key, j.Spec, j.payload))); err != nil {
+			return err
+		}
+	}
+	if j.result != nil {
+		key := t.dataKey(j, kindResult)
+		if err := data.Put(key, t.arena.took(appendInline(t.arena.next(len(j.result)+2+sumLen), key, j.result))); err != nil {
+			return err
+		}
+	}
+	return t.eachPlace(j, func(in int, key, rec []byte) error { return t.bucket(in).Put(key, rec) })
+}
+
+// eachPlace calls fn for the places that a job has in the orders of the trees unless it is in the overlay.
+func (t *txn) eachPlace(j *job, fn func(in int, key, rec []byte) error) error {
+	place := func(in int, key []byte) error {
+		key = t.arena.took(key)
+		return fn(in, key, t.arena.took(appendPlace(t.arena.next(1+sumLen), key)))
+	}
+	if j.isReady() {
+		if err := place(inReady, appendReadyKey(t.arena.next(readyLen), j.queue, j.Spec)); err != nil {
+			return err
+		}
+	}
+	if j.isDue() {
+		if err := place(inDue, appendDueKey(t.arena.next(dueLen), j.Due, j.ID)); err != nil {
+			return err
+		}
+	}
+	if j.hasKey() {
+		key := t.arena.took(appendKeyKey(t.arena.next(numberLen+1+len(j.Account)+len(j.Key)), j.queue, j.KeyOf()))
+		return fn(inKeys, key, t.arena.took(appendKeyTarget(t.arena.next(1+idLen+sumLen), key, j.ID)))
+	}
+	return nil
+}
+
+// dataKey returns the key of a record of a job, which stays as it is until the commit.
+func (t *txn) dataKey(j *job, kind byte) []byte {
+	return t.arena.took(appendDataKey(t.arena.next(dataLen), j.queue, j.ID, kind))
+}
+
+func appendKeyTarget(b, key []byte, id storage.ID) []byte {
+	from := len(b)
+	return seal(append(append(b, version), id[:]...), from, key)
+}
