@@ -17,19 +17,40 @@
 // and work goes on. About 1 MiB is kept in reserve that new jobs, chunks and queues may not use, so that deliveries, acks and
 // deletions go on when the file is at its MaxSize. On a disk that is full there is a reserve only as far as the file has free pages.
 //
+// # Trees, journal, overlay
+//
+// All is in one bucket, "pollack", so that the file can be somebody else's (see Wrap). Most of it are trees: the status of jobs by id,
+// what never changes of them together with their payloads and results by queue and id, the orders (ready, due, key) as buckets of their
+// own, values above 4 KiB in buckets of their own. A payload of up to 1 KiB stands in one record with what never changes of its job.
+//
+// Most jobs live for a few commits only, and to insert each into every tree and delete it again would be nearly all the work. So what a
+// batch of calls does to jobs goes into the journal instead: one record of a batch, durable with its commit. In memory the overlay
+// holds the jobs whose latest state is in the journal. It stands before the trees: a job is looked for in the overlay first, and the orders are
+// merged of both. Three rules make that simple.
+//
+//   - A job has its places in the orders of the overlay or in those of the trees, never in both. A job of the trees that changes leaves
+//     their orders at once, and a job that is deleted leaves all of them, in the same commit as the journal's record of it.
+//   - An overlay belongs to one commit and does not change. The next batch works on a copy that shares all that it leaves as it is; a view
+//     takes the overlay of the commit that its snapshot of the trees is of. If a commit fails, or a user's transaction is rolled back,
+//     nobody ever asks for its overlay. Where an overlay is not known, after open or behind a user's transaction, it is replayed from
+//     the journal.
+//   - The overlay and the journal are bounded (4096 jobs, 8 MiB). Beyond that each batch writes those jobs that entered the overlay first to
+//     the trees, which most never live to see, says so in the journal, and deletes the journal's oldest records, which nobody needs any more.
+//
+// Large payloads and results, chunks, queues and their counters are always in the trees. A clean Close writes the overlay back.
+//
+// While the store is open the list of free pages is only in memory; a clean Close writes it, so that opening a large file is instant. Use a
+// local disk: file locks and memory maps are not to be trusted on a network. ext4 with fast_commit loses data on kernels before 5.17
+// (5.15.27, 5.10.94).
+//
 // # Damage
 //
 // bbolt checks none of its pages but the first two. Every record here carries a CRC32C over its key and value; one that fails it is
 // reported (storage.CorruptError), never served and never deleted, until Discard removes what is left of the job. A fault in the
-// mapped file while reading becomes an error of that transaction. One thing stays dangerous: after a crash bbolt scans the whole file
-// in a goroutine of its own when it is opened, and a damaged page found there ends the process. Run Verify on a file that is in doubt,
-// in a child process.
+// mapped file while reading becomes an error of that transaction. A record of the journal is read only when the store is opened: if it is
+// damaged nobody can say which jobs it changed, so Open refuses the file (ErrDamaged) and leaves it as it is, for a backup or a repair by
+// hand. If the journal is whole but changes a job whose own records are damaged, that change is lost; it is logged, and Check reports the job.
 //
-// # The file
-//
-// All is in one bucket, "pollack", so that the file can be somebody else's (see Wrap): the status of jobs by id, what never changes of
-// them together with their payloads and results by queue and id, the orders as buckets of their own, values above 4 KiB in buckets of
-// their own. A payload of up to 1 KiB stands in one record with what never changes of its job. While the store is open the list of
-// free pages is only in memory; a clean Close writes it, so that opening a large file is instant. Use a local disk: file locks and
-// memory maps are not to be trusted on a network. ext4 with fast_commit loses data on kernels before 5.17 (5.15.27, 5.10.94).
+// One thing stays dangerous: after a crash bbolt scans the whole file in a goroutine of its own when it is opened, and a damaged page found
+// there ends the process. Run Verify on a file that is in doubt, in a child process.
 package boltstore

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,7 +48,8 @@ func contents(s storage.Store) (string, error) {
 			for _, j := range jobs {
 				payload, err := r.Payload(j)
 				result, err2 := r.Result(j)
-				fmt.Fprintf(&b, "job %+v %+v, payload %x %v, result %x %v\n", *j.Spec, flat(j.Status), payload, err, result, err2)
+				fmt.Fprintf(&b, "job %+v %+v, payload %d %x %v, result %d %x %v\n", *j.Spec, flat(j.Status),
+					len(payload), crc32.ChecksumIEEE(payload), err, len(result), crc32.ChecksumIEEE(result), err2)
 				if j.Key != "" {
 					if k, err := r.JobByKey(j.KeyOf()); err != nil || k.ID != j.ID {
 						fmt.Fprintf(&b, "its key names %v, %v\n", k, err)
@@ -136,7 +138,7 @@ func TestACrashAtAnyCommitLosesNothing(t *testing.T) {
 			o = boltstore.TinyOverlay(o)
 		}
 		path := filepath.Join(t.TempDir(), "jobs.db")
-		c := &crashing{Store: reopen(t, path, o), t: t, path: path, o: o, every: 3}
+		c := &crashing{Store: reopen(t, path, o), t: t, path: path, o: o, every: 5}
 		storagetest.Compare(t, memstore.New(nil), c, 1000+seed, 200)
 	}
 }

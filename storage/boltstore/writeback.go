@@ -14,7 +14,7 @@ type limits struct {
 	quantum int
 }
 
-var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 1024, journal: 8 << 20, quantum: 64}
+var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 256, journal: 8 << 20, quantum: 64}
 
 func (o *overlay) over(l limits) bool {
 	return o.ids.len > l.jobs || o.bytes > l.bytes || len(o.journal) > l.records || o.journaled > l.journal
