@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,7 +153,7 @@ func TestAJobThatCannotBeMovedLeavesNothingBehindAndStopsNoOther(t *testing.T) {
 		}
 		d, err := b.Queue("q").Receive(t.Context(), nil)
 		if err == nil {
-			err = d.Progress(t.Context(), 0.5, "half way")
+			err = d.Progress(t.Context(), 0.5, strings.Repeat("half way ", 200)) // too long for the journal
 		}
 		if err == nil {
 			err = db.Update(func(tx *bbolt.Tx) error { return damageText(tx, "half way") })
