@@ -32,38 +32,36 @@ func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	c, _ := s.spare.Get().(*call)
+	if c == nil {
+		c = &call{done: make(chan struct{}, 1)}
+	}
+	c.fn = fn
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return storage.ErrClosed
 	}
-	var c *call
-	if n := len(s.spare); n > 0 {
-		c, s.spare = s.spare[n-1], s.spare[:n-1]
-	} else {
-		c = &call{done: make(chan struct{}, 1)}
-	}
-	c.fn = fn
 	s.pending = append(s.pending, c)
 	s.waiting.Add(1)
 	s.wakeLocked()
 	s.mu.Unlock()
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		if c.taken.CompareAndSwap(false, true) {
-			return ctx.Err()
-		}
+	if over := ctx.Done(); over == nil {
 		<-c.done
+	} else {
+		select {
+		case <-c.done:
+		case <-over:
+			if c.taken.CompareAndSwap(false, true) {
+				return ctx.Err()
+			}
+			<-c.done
+		}
 	}
 	r := c.result
-	s.mu.Lock()
-	if len(s.spare) < s.opts.MaxBatch {
-		c.fn, c.result = nil, result{}
-		c.taken.Store(false)
-		s.spare = append(s.spare, c)
-	}
-	s.mu.Unlock()
+	c.fn, c.result = nil, result{}
+	c.taken.Store(false)
+	s.spare.Put(c)
 	if r.panics {
 		panic(r.panicked)
 	}

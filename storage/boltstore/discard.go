@@ -68,7 +68,7 @@ func (t *txn) discard(id storage.ID) (err error) {
 					t.drops = append(t.drops, number)
 				}
 			}
-			if err := t.delete(in, r.key, r.rec); err != nil {
+			if err := t.delete(in, r.key); err != nil {
 				return err
 			}
 		}

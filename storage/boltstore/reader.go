@@ -20,6 +20,7 @@ type reader struct {
 	at      time.Time
 	meta    meta
 	queues  map[storage.QueueName]*queue
+	last    *queue              // the one that was looked for last
 	overlay *overlay            // of the commit that the trees are of; in an Update a copy that is changed
 	trees   map[storage.ID]*job // what was read from the trees
 	spoiled bool                // a write ended half way through bbolt's pages
@@ -298,7 +299,11 @@ func (r *reader) treeJob(id storage.ID) (*job, error) {
 
 // queue finds a queue, once in a transaction; its number is 0 if there is none.
 func (r *reader) queue(name storage.QueueName) (*queue, error) {
+	if r.last != nil && r.last.name == name {
+		return r.last, nil
+	}
 	if q := r.queues[name]; q != nil {
+		r.last = q
 		return q, nil
 	}
 	q := &queue{name: name, key: appendQueueKey(nil, name)}

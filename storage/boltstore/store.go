@@ -22,12 +22,13 @@ type Store struct {
 	clock  clock
 	opened time.Time
 
-	mu      sync.Mutex // guards the next five
+	mu      sync.Mutex // guards the next three
 	closed  bool
 	idle    bool    // the committer waits for wake
 	pending []*call // waits for the committer
-	spare   []*call // of calls that are over, to be used again
-	views   sync.WaitGroup
+
+	spare sync.Pool      // of calls that are over
+	views sync.WaitGroup // added to under mu
 
 	waiting   atomic.Int64  // length of pending
 	wake      chan struct{} // has room for one

@@ -19,6 +19,7 @@ type txn struct {
 	number  uint64       // of the commit to be
 	ops     []byte       // what the calls that succeeded did to the overlay: the record for the journal
 	entered []storage.ID // the jobs that they took into it
+	latest  []byte       // no id in the trees is later; nil until it is asked for
 
 	call    uint64 // the number of the call in this transaction
 	changes []change
@@ -64,16 +65,7 @@ func (t *txn) run(fn func(storage.Tx) error) result {
 	t.changes, t.undo, t.undoQ, t.drops = t.changes[:0], t.undo[:0], t.undoQ[:0], t.drops[:0]
 	t.wrote, t.grew, t.lost = false, false, nil
 	t.room.begin()
-	r := result{panics: true}
-	func() {
-		defer func() {
-			if r.panics {
-				r.panicked = recover()
-			}
-		}()
-		r.err = fn(t)
-		r.panics = false
-	}()
+	r := t.attempt(fn)
 	if r.err == nil && !r.panics {
 		r.err = t.finish()
 	}
@@ -87,6 +79,19 @@ func (t *txn) run(fn func(storage.Tx) error) result {
 		}
 	}
 	r.wrote, r.grew = t.wrote, t.grew
+	return r
+}
+
+// attempt runs a call's function, and catches its panic.
+func (t *txn) attempt(fn func(storage.Tx) error) (r result) {
+	r.panics = true
+	defer func() {
+		if r.panics {
+			r.panicked = recover()
+		}
+	}()
+	r.err = fn(t)
+	r.panics = false
 	return r
 }
 
@@ -200,11 +205,12 @@ func (t *txn) put(in int, key, value, old []byte) error {
 	return nil
 }
 
-// delete removes a record whose key has the given value.
-func (t *txn) delete(in int, key, old []byte) error {
+// delete removes a record, if it is there.
+func (t *txn) delete(in int, key []byte) error {
 	t.wrote = true
 	c := t.cursor(in)
-	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
+	k, old := c.Seek(key)
+	if !bytes.Equal(k, key) {
 		return nil
 	}
 	t.undo = append(t.undo, undo{in: in, key: key, old: old})

@@ -20,7 +20,7 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 	if q.number == 0 {
 		return nil, storage.ErrNotFound
 	}
-	if t.overlay.get(j.ID) != nil || t.get(inStatus, j.ID[:]) != nil {
+	if t.overlay.get(j.ID) != nil || t.inTrees(j.ID) {
 		return nil, storage.ErrExists
 	}
 	if j.Key != "" && (t.overlay.byKey(j.KeyOf()) != nil || t.get(inKeys, appendKeyKey(nil, q.number, j.KeyOf())) != nil) {
@@ -50,6 +50,15 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 		}
 	}
 	return j, t.replace(nil, e)
+}
+
+// inTrees reports whether the trees have a job of that id. New ids are mostly later than all, which costs but one look in a transaction.
+func (t *txn) inTrees(id storage.ID) bool {
+	if t.latest == nil {
+		k, _ := t.bucket(inStatus).Cursor().Last()
+		t.latest = append(make([]byte, 0, idLen), k...)
+	}
+	return bytes.Compare(id[:], t.latest) <= 0 && t.get(inStatus, id[:]) != nil
 }
 
 func (t *txn) SetJob(j *storage.Job) (err error) {
@@ -163,7 +172,7 @@ func (t *txn) deleteRecord(e *job, kind byte) error {
 	if err := t.dropLarge(key, old); err != nil {
 		return t.damaged(e, kind, err)
 	}
-	return t.delete(inData, key, old)
+	return t.delete(inData, key)
 }
 
 // damaged names the record whose checksum failed.
@@ -197,17 +206,17 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	}
 	delete(t.trees, e.ID)
 	for _, r := range records {
-		if err := t.delete(r.in, r.key, r.rec); err != nil {
+		if err := t.delete(r.in, r.key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// A treeRecord is a record in the trees.
+// A treeRecord names a record in the trees.
 type treeRecord struct {
-	in       int
-	key, rec []byte
+	in  int
+	key []byte
 }
 
 // recordsOf returns the records of a job in the trees, and has the large values that they point to dropped. A damaged record is not
@@ -226,11 +235,10 @@ func (t *txn) recordsOf(e *job) (records []treeRecord, err error) {
 				return nil, t.damaged(e, kind, err)
 			}
 		}
-		records = append(records, treeRecord{inData, t.keep(k), v})
+		records = append(records, treeRecord{inData, t.keep(k)})
 	}
 	if e.stored {
-		id := t.keep(e.ID[:])
-		records = append(records, treeRecord{inStatus, id, t.get(inStatus, id)})
+		records = append(records, treeRecord{inStatus, t.keep(e.ID[:])})
 	}
 	return records, nil
 }

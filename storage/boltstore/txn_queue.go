@@ -48,14 +48,12 @@ func (t *txn) DeleteQueue(name storage.QueueName) (err error) {
 		return storage.ErrInUse
 	}
 	t.change(q)
-	if err := t.delete(inQueues, q.key, q.rec); err != nil {
+	if err := t.delete(inQueues, q.key); err != nil {
 		return err
 	}
 	key := appendNumber(nil, q.number)
-	if old := t.get(inCounters, key); old != nil {
-		if err := t.delete(inCounters, key, old); err != nil {
-			return err
-		}
+	if err := t.delete(inCounters, key); err != nil {
+		return err
 	}
 	q.counters, q.rec, q.loaded, q.record = counters{}, nil, false, nil
 	return nil
@@ -91,21 +89,20 @@ func (t *txn) DeleteBlob(blob storage.ID) (err error) {
 	t.writing = true
 	defer t.done(&err)
 	defer t.guard(&err)
-	type record struct{ key, rec []byte }
-	var records []record
+	var keys [][]byte
 	drops := len(t.drops)
 	if err := each(t.bucket(inBlobs), blob[:], func(k, v []byte) error {
 		if err := t.dropLarge(k, v); err != nil {
 			return corrupt(blob, "chunk", err)
 		}
-		records = append(records, record{t.keep(k), v})
+		keys = append(keys, t.keep(k))
 		return nil
 	}); err != nil {
 		t.drops = t.drops[:drops]
 		return err
 	}
-	for _, r := range records {
-		if err := t.delete(inBlobs, r.key, r.rec); err != nil {
+	for _, key := range keys {
+		if err := t.delete(inBlobs, key); err != nil {
 			return err
 		}
 	}

@@ -86,28 +86,32 @@ func (t *txn) writeJob(j *job) error {
 			return err
 		}
 	}
-	return t.eachPlace(j, func(in int, key, rec []byte) error { return t.bucket(in).Put(key, rec) })
+	return t.eachPlace(j, func(in int, key []byte) error {
+		rec := t.arena.next(1 + idLen + sumLen)
+		if in == inKeys {
+			rec = appendKeyTarget(rec, key, j.ID)
+		} else {
+			rec = appendPlace(rec, key)
+		}
+		return t.bucket(in).Put(key, t.arena.took(rec))
+	})
 }
 
-// eachPlace calls fn for the places that a job has in the orders of the trees unless it is in the overlay.
-func (t *txn) eachPlace(j *job, fn func(in int, key, rec []byte) error) error {
-	place := func(in int, key []byte) error {
-		key = t.arena.took(key)
-		return fn(in, key, t.arena.took(appendPlace(t.arena.next(1+sumLen), key)))
-	}
+// eachPlace calls fn for the places that a job has in the orders of the trees unless it is in the overlay. The keys stay as they are until
+// the commit.
+func (t *txn) eachPlace(j *job, fn func(in int, key []byte) error) error {
 	if j.isReady() {
-		if err := place(inReady, appendReadyKey(t.arena.next(readyLen), j.queue, j.Spec)); err != nil {
+		if err := fn(inReady, t.arena.took(appendReadyKey(t.arena.next(readyLen), j.queue, j.Spec))); err != nil {
 			return err
 		}
 	}
 	if j.isDue() {
-		if err := place(inDue, appendDueKey(t.arena.next(dueLen), j.Due, j.ID)); err != nil {
+		if err := fn(inDue, t.arena.took(appendDueKey(t.arena.next(dueLen), j.Due, j.ID))); err != nil {
 			return err
 		}
 	}
 	if j.hasKey() {
-		key := t.arena.took(appendKeyKey(t.arena.next(numberLen+1+len(j.Account)+len(j.Key)), j.queue, j.KeyOf()))
-		return fn(inKeys, key, t.arena.took(appendKeyTarget(t.arena.next(1+idLen+sumLen), key, j.ID)))
+		return fn(inKeys, t.arena.took(appendKeyKey(t.arena.next(numberLen+1+len(j.Account)+len(j.Key)), j.queue, j.KeyOf())))
 	}
 	return nil
 }
