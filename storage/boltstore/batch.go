@@ -15,6 +15,7 @@ import (
 // runAll runs calls and commits them, together if that is possible. If more is not nil it is asked, each time all have been run, for
 // calls and whatever came after them.
 func (s *Store) runAll(calls []*call, more func() []*call) {
+	keep := s.limits
 	for len(calls) > 0 {
 		if s.failed.Load() {
 			setErr(calls, storage.ErrFailed)
@@ -22,10 +23,14 @@ func (s *Store) runAll(calls []*call, more func() []*call) {
 		}
 		var again []*call
 		var full bool
-		calls, again, full = s.runOnce(calls, more)
+		calls, again, full = s.runOnce(calls, more, keep)
 		more = nil
 		if !full {
 			calls = again
+			continue
+		}
+		if !keep.none() { // perhaps it was but the writing back that did not fit
+			keep = limits{}
 			continue
 		}
 		// The commit did not fit and had no effect. Those that brought nothing new go first, then the others, in ever smaller parts, until
@@ -62,7 +67,7 @@ func setErr(calls []*call, err error) {
 // runOnce runs calls, and those that more adds, in one transaction of bbolt. It returns those whose outcome hangs on its commit, and
 // those that are to be run again because one of their neighbours met a damaged page while it wrote, or reports that the transaction
 // did not fit.
-func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call, full bool) {
+func (s *Store) runOnce(calls []*call, more func() []*call, keep limits) (all, again []*call, full bool) {
 	s.updates.Add(uint64(len(calls)))
 	var btx *bbolt.Tx
 	var t txn
@@ -102,7 +107,7 @@ func (s *Store) runOnce(calls []*call, more func() []*call) (all, again []*call,
 	if written < 0 {
 		return calls, nil, false
 	}
-	if err := t.flush(s.limits); err != nil {
+	if err := t.flush(keep); err != nil {
 		setErr(calls[written:], fmt.Errorf("boltstore: %w", err))
 		return calls, nil, false
 	}

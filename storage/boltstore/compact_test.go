@@ -111,7 +111,10 @@ func TestAJobWhoseLatestStateIsWholeCanBeDiscardedToo(t *testing.T) {
 		}
 		from += at + 1
 	}
-	if err := s.View(t.Context(), storage.Reads{}, func(r storage.Reader) error { _, err := r.Payload(newJob(id(1))); return err }); !errors.Is(err, storage.ErrCorrupt) {
+	if err := s.View(t.Context(), storage.Reads{}, func(r storage.Reader) error {
+		_, err := r.Payload(newJob(id(1)))
+		return err
+	}); !errors.Is(err, storage.ErrCorrupt) {
 		t.Fatalf("got %v, want a damaged record", err)
 	}
 	if err := s.Discard(t.Context(), id(1)); err != nil {

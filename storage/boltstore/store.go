@@ -227,7 +227,7 @@ func (s *Store) emptyJournal(btx *bbolt.Tx) error {
 	if len(t.overlay.journal) == 0 {
 		return nil
 	}
-	return t.flush(limits{})
+	return t.flush(limits{quantum: 1}) // no room at all
 }
 
 // guarded runs fn and turns a fault in the mapped file, or a panic of bbolt over a damaged page, into an error.

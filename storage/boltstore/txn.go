@@ -59,12 +59,18 @@ func (t *txn) begin(s *Store, btx *bbolt.Tx, ops []byte) error {
 	return nil
 }
 
+// maxTrees is how many jobs of the trees are remembered for the calls that follow in a transaction.
+const maxTrees = 4096
+
 // run runs one call. After an error, or a panic, nothing of it is left.
 func (t *txn) run(fn func(storage.Tx) error) result {
 	t.call++
 	t.changes, t.undo, t.undoQ, t.drops = t.changes[:0], t.undo[:0], t.undoQ[:0], t.drops[:0]
 	t.wrote, t.grew, t.lost = false, false, nil
 	t.room.begin()
+	if len(t.trees) > maxTrees {
+		clear(t.trees)
+	}
 	r := t.attempt(fn)
 	if r.err == nil && !r.panics {
 		r.err = t.finish()

@@ -2,7 +2,7 @@ package boltstore
 
 import "github.com/pollackq/pollack/storage"
 
-// limits bound an overlay and its journal: how long an open after a crash takes, and how much memory the store.
+// limits bound an overlay and its journal: how long an open after a crash takes, and how much memory the store. The zero value is no bound.
 type limits struct {
 	jobs    int
 	bytes   int
@@ -14,10 +14,12 @@ type limits struct {
 	quantum int
 }
 
-var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 256, journal: 8 << 20, quantum: 64}
+var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 256, journal: 8 << 20, quantum: 256}
+
+func (l limits) none() bool { return l == limits{} }
 
 func (o *overlay) over(l limits) bool {
-	return o.ids.len > l.jobs || o.bytes > l.bytes || len(o.journal) > l.records || o.journaled > l.journal
+	return !l.none() && (o.ids.len > l.jobs || o.bytes > l.bytes || len(o.journal) > l.records || o.journaled > l.journal)
 }
 
 // writeBack keeps the overlay within its limits: it writes the jobs that entered it first to the trees, and deletes the oldest records of
