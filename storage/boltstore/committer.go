@@ -26,8 +26,8 @@ type result struct {
 	grew     bool
 }
 
-// Update runs fn in a transaction that others share, in the committer's goroutine. A call whose context ends before the committer has
-// picked it up is withdrawn; after that its outcome is awaited.
+// Update runs fn in a transaction that others share, in the committer's goroutine or, where nothing else is under way, in its own. A call
+// whose context ends before it has been picked up is withdrawn; after that its outcome is awaited.
 func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -44,8 +44,12 @@ func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx)
 	}
 	s.pending = append(s.pending, c)
 	s.waiting.Add(1)
-	s.wakeLocked()
+	leads := s.idle
+	s.idle = false
 	s.mu.Unlock()
+	if leads { // to wake the committer and to be woken by it would take a lone caller a tenth of its time
+		s.lead()
+	}
 	if over := ctx.Done(); over == nil {
 		<-c.done
 	} else {
@@ -68,9 +72,14 @@ func (s *Store) Update(ctx context.Context, _ storage.Reads, fn func(storage.Tx)
 	return r.err
 }
 
-func (s *Store) wakeLocked() {
-	if s.idle {
-		s.idle = false
+// lead runs one batch in the goroutine of its first caller, while the committer waits. Whoever comes too late for it wakes the committer.
+func (s *Store) lead() {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s.commit()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle = len(s.pending) == 0 && !s.closed
+	if !s.idle {
 		s.wake <- struct{}{}
 	}
 }
@@ -79,32 +88,38 @@ func (s *Store) wakeLocked() {
 func (s *Store) commitLoop() {
 	defer close(s.stopped)
 	debug.SetPanicOnFault(true)
-	var batch []*call
 	for {
 		s.mu.Lock()
-		if len(s.pending) == 0 {
-			if s.closed {
-				s.mu.Unlock()
-				return
-			}
-			s.idle = true
+		if len(s.pending) > 0 {
 			s.mu.Unlock()
-			<-s.wake
+			s.commit()
 			continue
 		}
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		s.idle = true
 		s.mu.Unlock()
-		if batch = s.take(batch[:0]); len(batch) > 0 {
-			s.runAll(batch, func() []*call {
-				s.gather()
-				batch = s.take(batch)
-				return batch
-			})
-		}
-		for i, c := range batch {
-			c.done <- struct{}{}
-			batch[i] = nil
-		}
+		<-s.wake
 	}
+}
+
+// commit runs what is waiting, and what joins it, and tells the callers. One goroutine at a time does.
+func (s *Store) commit() {
+	batch := s.take(s.batch[:0])
+	if len(batch) > 0 {
+		s.runAll(batch, func() []*call {
+			s.gather()
+			batch = s.take(batch)
+			return batch
+		})
+	}
+	for i, c := range batch {
+		c.done <- struct{}{}
+		batch[i] = nil
+	}
+	s.batch = batch
 }
 
 // gather lets callers that are about to call do so: it yields until the number waiting stops growing. It is called when all that were

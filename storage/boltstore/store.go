@@ -24,7 +24,7 @@ type Store struct {
 
 	mu      sync.Mutex // guards the next three
 	closed  bool
-	idle    bool    // the committer waits for wake
+	idle    bool    // nobody runs calls, and the committer waits for wake
 	pending []*call // waits for the committer
 
 	spare sync.Pool      // of calls that are over
@@ -42,8 +42,9 @@ type Store struct {
 
 	commits, updates atomic.Uint64
 	written          atomic.Int64
-	slab             []byte // the committer's, empty between commits
-	ops              []byte // the same
+	batch            []*call // whoever runs calls has it, as what follows; empty between commits
+	slab             []byte
+	ops              []byte
 	overlays         overlays
 	limits           limits
 }
@@ -194,7 +195,10 @@ func (s *Store) Close() error {
 func (s *Store) close() error {
 	s.mu.Lock()
 	s.closed = true
-	s.wakeLocked()
+	if s.idle {
+		s.idle = false
+		s.wake <- struct{}{}
+	}
 	s.mu.Unlock()
 	<-s.stopped
 	s.views.Wait()
