@@ -70,8 +70,13 @@ func durable(r *run) (*table, error) {
 		t.ask("retention off against raw bbolt, "+column, atLeast(n.off), ratio(off.at(n.callers), raw.at(n.callers)))
 		t.ask("syncs a cycle with default retention, "+column, atMost(n.syncs), kept.syncs.cell(column).value)
 		t.ask("syncs a cycle with retention off, "+column, atMost(n.syncs), off.syncs.cell(column).value)
-		t.ask("default retention against the best peer, "+column, atLeast(n.any), ratio(kept.at(n.callers), cellsOf(peers, n.callers)...))
-		t.ask("default retention against the best embedded peer, "+column, atLeast(n.bestEmbedded), ratio(kept.at(n.callers), cellsOf(embedded, n.callers)...))
+		for _, ours := range []struct { // the peers keep nothing that was acked
+			name string
+			of   *subject
+		}{{"default retention", kept}, {"retention off", off}} {
+			t.ask(ours.name+" against the best peer, "+column, atLeast(n.any), ratio(ours.of.at(n.callers), cellsOf(peers, n.callers)...))
+			t.ask(ours.name+" against the best embedded peer, "+column, atLeast(n.bestEmbedded), ratio(ours.of.at(n.callers), cellsOf(embedded, n.callers)...))
+		}
 	}
 	return t, nil
 }
