@@ -35,8 +35,8 @@ func printMachine(w io.Writer, r *run) error {
 	fmt.Fprintf(w, "%s, %s, %s/%s, %s, %d cores, kernel %s, durable files on %s.\n",
 		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.GOOS, runtime.GOARCH, processor(), runtime.NumCPU(), kernel(), filesystem(dir))
 	fmt.Fprintf(w, "%s.\n", strings.Join(append(versions(), servers()...), ", "))
-	fmt.Fprintf(w, "Payloads of %d bytes. Medians of %d repetitions of %v, in brackets the lowest and the highest; each repetition measures all rows of a table "+
-		"in another order. Ratios are taken within a repetition, and are medians of those.\n", payloadSize, r.reps, r.span)
+	fmt.Fprintf(w, "Payloads of %d bytes. Medians of %d repetitions of %v, in brackets the lowest and the highest; each repetition measures all rows in another "+
+		"order, those of one column together. Ratios are taken within a repetition, and are medians of those.\n", payloadSize, r.reps, r.span)
 	if r.smoke {
 		fmt.Fprintln(w, "This is a smoke test: its figures say nothing.")
 	}

@@ -58,7 +58,7 @@ func (s *subject) measure(callers ...int) {
 		if s.syncs != nil {
 			syncs = s.syncs.cell(rate.column)
 		}
-		s.table.step(s.name+", "+rate.column, func(ctx context.Context) error {
+		s.table.stepIn(rate.column, s.name+", "+rate.column, func(ctx context.Context) error {
 			q, err := s.open(ctx, n)
 			if err != nil {
 				return err

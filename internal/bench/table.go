@@ -89,6 +89,7 @@ type cell struct {
 }
 
 type step struct {
+	group   string
 	name    string
 	measure func(context.Context) error
 }
@@ -141,7 +142,12 @@ func (c *cell) value(rep int) float64 { return c.samples[rep] }
 
 // step has fn measured once in each repetition. fn's context ends when it has taken far too long.
 func (t *table) step(name string, fn func(context.Context) error) {
-	t.steps = append(t.steps, step{name, fn})
+	t.stepIn("", name, fn)
+}
+
+// stepIn is step for one of a group, which is measured in one go in each repetition: what is to be compared is best measured within seconds.
+func (t *table) stepIn(group, name string, fn func(context.Context) error) {
+	t.steps = append(t.steps, step{group, name, fn})
 }
 
 func (t *table) ask(name string, l limit, v value) {
@@ -176,14 +182,26 @@ const stepTime = 10 * time.Minute
 // one row alone.
 func (t *table) measure(r *run) error {
 	for rep := range r.reps {
-		for _, i := range rand.Perm(len(t.steps)) {
-			if err := t.do(t.steps[i]); err != nil {
-				return fmt.Errorf("%s, repetition %d: %w", t.steps[i].name, rep+1, err)
+		for _, s := range t.shuffled() {
+			if err := t.do(s); err != nil {
+				return fmt.Errorf("%s, repetition %d: %w", s.name, rep+1, err)
 			}
 			runtime.GC()
 		}
 	}
 	return t.complete(r.reps)
+}
+
+// shuffled returns the steps in some order that keeps groups together.
+func (t *table) shuffled() []step {
+	steps := slices.Clone(t.steps)
+	rand.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	first := map[string]int{} // where a group's first step is
+	for i, s := range slices.Backward(steps) {
+		first[s.group] = i
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return first[a.group] - first[b.group] })
+	return steps
 }
 
 func (t *table) do(s step) error {
