@@ -26,6 +26,7 @@ const (
 	flagNoPayload                  // the overlay has no payload (any more)
 	flagResult                     // a result follows
 	flagNoResult                   // the overlay has no result (any more)
+	flagDropped                    // the payload in the trees is deleted
 )
 
 // A change is what a call did to a job. A job that is not there is nil.
@@ -58,6 +59,9 @@ func (c change) append(b []byte) []byte {
 	}
 	if now.payload == nil {
 		b[flags] |= flagNoPayload
+	}
+	if now.dropped {
+		b[flags] |= flagDropped
 	}
 	if now.Job != was.Job {
 		b[flags] |= flagStatus
@@ -178,6 +182,7 @@ func (d *decoder) changed(from *job) *job {
 	j := *from
 	flags := d.byte()
 	j.valued = j.valued || flags&flagValued != 0
+	j.dropped = flags&flagDropped != 0
 	if flags&flagNoPayload != 0 {
 		j.payload = nil
 	}

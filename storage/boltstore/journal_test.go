@@ -427,3 +427,76 @@ func agrees(t *testing.T, r storage.Reader) error {
 	}
 	return nil
 }
+
+// The payload of a job in the trees that is deleted is gone for everybody at once, after a crash too, and from its record when the job
+// is written back.
+func TestADeletedPayloadLeavesTheTrees(t *testing.T) {
+	secret := []byte("what nobody is to find any more")
+	s, path := open(t, nil)
+	update(t, s, func(tx storage.Tx) error {
+		_, err := tx.AddJob(newJob(id(1)), secret)
+		return err
+	})
+	if err := s.Close(); err != nil { // which writes the job back
+		t.Fatal(err)
+	}
+	stands := func() (is bool) {
+		raw(t, path, func(top *bbolt.Bucket) error {
+			rec := top.Bucket([]byte("data")).Get(dataKey(id(1), 0))
+			is = bytes.Contains(rec, secret)
+			return nil
+		})
+		return is
+	}
+	if !stands() {
+		t.Fatal("the payload is not where this test looks for it")
+	}
+	s = reopen(t, path, nil)
+	update(t, s, func(tx storage.Tx) error {
+		j, err := tx.Job(id(1))
+		if err != nil {
+			return err
+		}
+		if err := tx.DeletePayload(j); err != nil {
+			return err
+		}
+		if p, err := tx.Payload(j); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("in the transaction: got %q, %v, want %v", p, err, storage.ErrNotFound)
+		}
+		return tx.DeletePayload(j) // again: nothing
+	})
+	gone := func(s storage.Store, when string) {
+		t.Helper()
+		view(t, s, func(r storage.Reader) error {
+			j, err := r.Job(id(1))
+			if err != nil {
+				return err
+			}
+			if p, err := r.Payload(j); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("%s: got %q, %v, want %v", when, p, err, storage.ErrNotFound)
+			}
+			return nil
+		})
+	}
+	gone(s, "after the transaction")
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	if err := os.WriteFile(left, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	crashed := reopen(t, left, nil)
+	gone(crashed, "after a crash")
+	check(t, crashed)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if stands() {
+		t.Error("the payload still stands in the record of a job that was written back")
+	}
+	s = reopen(t, path, nil)
+	gone(s, "opened again")
+	check(t, s)
+}

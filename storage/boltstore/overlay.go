@@ -15,6 +15,7 @@ type job struct {
 	since   uint64 // the commit that took it into the overlay; 0 if it is only in the trees
 	stored  bool   // its status and spec are in the trees; the status there is an old one if the job is in the overlay
 	valued  bool   // records of its payload or result may be in the trees
+	dropped bool   // the payload that stands with its spec in the trees has been deleted; it goes when the job is written back
 	payload []byte // nil if it is in the trees, or gone
 	result  []byte // the same
 }

@@ -212,6 +212,8 @@ func (r *reader) value(j *storage.Job, kind byte) ([]byte, error) {
 		return bytes.Clone(e.payload), nil
 	case kind == kindResult && e.result != nil:
 		return bytes.Clone(e.result), nil
+	case kind == kindPayload && e.dropped:
+		return nil, storage.ErrNotFound
 	case kind == kindPayload && e.stored:
 		if p, err := r.smallPayload(e); p != nil || err != nil {
 			return bytes.Clone(p), err

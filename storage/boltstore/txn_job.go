@@ -144,19 +144,19 @@ func (t *txn) DeletePayload(j *storage.Job) (err error) {
 		now.payload = nil
 		return t.replace(e, &now)
 	}
-	if !e.stored {
+	if !e.stored || e.dropped {
 		return t.deleteRecord(e, kindPayload)
 	}
-	key := t.dataKey(e, kindSpec)
-	old := t.get(inData, key)
-	payload, spec, err := splitSpec(key, old)
+	payload, err := t.smallPayload(e)
 	if err != nil {
-		return t.damaged(e, kindSpec, err)
+		return err
 	}
 	if payload == nil {
 		return t.deleteRecord(e, kindPayload)
 	}
-	return t.put(inData, key, t.arena.took(withoutPayload(t.arena.next(len(spec)+2+sumLen), key, spec)), old)
+	now := *e
+	now.dropped = true
+	return t.replace(e, &now)
 }
 
 // deleteRecord deletes the record of a job's payload or result in the trees, if there is one.

@@ -82,6 +82,11 @@ func (t *txn) writeJob(j *job) error {
 			return err
 		}
 	}
+	if j.dropped {
+		if err := t.dropPayload(j); err != nil {
+			return err
+		}
+	}
 	if j.result != nil {
 		key := t.dataKey(j, kindResult)
 		if err := data.Put(key, t.arena.took(appendInline(t.arena.next(len(j.result)+2+sumLen), key, j.result))); err != nil {
@@ -97,6 +102,16 @@ func (t *txn) writeJob(j *job) error {
 		}
 		return t.bucket(in).Put(key, t.arena.took(rec))
 	})
+}
+
+// dropPayload takes the payload out of the record in which it stands with a job's spec. A record that is damaged stays as it is.
+func (t *txn) dropPayload(j *job) error {
+	key := t.dataKey(j, kindSpec)
+	payload, spec, err := splitSpec(key, t.get(inData, key))
+	if payload == nil || err != nil {
+		return nil
+	}
+	return t.bucket(inData).Put(key, t.arena.took(withoutPayload(t.arena.next(len(spec)+2+sumLen), key, spec)))
 }
 
 // eachPlace calls fn for the places that a job has in the orders of the trees unless it is in the overlay. The keys stay as they are until
