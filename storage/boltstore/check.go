@@ -188,10 +188,12 @@ func (c *checker) overlaid() error {
 	}
 	for w := c.overlay.ids.from(spot{}); w.item() != nil; w.step() {
 		j := w.item().job
-		if c.counts[j.queue] == nil {
-			c.counts[j.queue] = new(storage.Counts)
+		if !j.gone {
+			if c.counts[j.queue] == nil {
+				c.counts[j.queue] = new(storage.Counts)
+			}
+			c.counts[j.queue][j.State]++
 		}
-		c.counts[j.queue][j.State]++
 		if j.stored && c.get(inStatus, j.ID[:]) == nil {
 			c.report(corrupt(j.ID, "status", errMissing))
 		}
@@ -201,7 +203,7 @@ func (c *checker) overlaid() error {
 		if key := appendDataKey(nil, j.queue, j.ID, kindResult); j.result != nil && c.get(inData, key) != nil {
 			c.report(corrupt(j.ID, "result", errPlace))
 		}
-		c.position(j)
+		c.position(j) // what is gone has none
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ func (t *txn) discard(id storage.ID) (err error) {
 	if whole {
 		return ErrNotDamaged
 	}
+	if j != nil && j.gone {
+		return storage.ErrNotFound // what is left of it goes by itself
+	}
 	if j != nil {
 		found = true
 		if err := t.replace(j, nil); err != nil {
@@ -149,7 +152,7 @@ func (t *txn) recount(numbers []uint64) error {
 		return err
 	}
 	for w := t.overlay.ids.from(spot{}); w.item() != nil; w.step() {
-		if j := w.item().job; counts[j.queue] != nil {
+		if j := w.item().job; !j.gone && counts[j.queue] != nil {
 			counts[j.queue][j.State]++
 		}
 	}

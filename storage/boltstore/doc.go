@@ -28,8 +28,9 @@
 // holds the jobs whose latest state is in the journal. It stands before the trees: a job is looked for in the overlay first, and the orders are
 // merged of both. Three rules make that simple.
 //
-//   - A job has its places in the orders of the overlay or in those of the trees, never in both. A job of the trees that changes leaves
-//     their orders at once, and a job that is deleted leaves all of them, in the same commit as the journal's record of it.
+//   - A job has its places in the orders of the overlay or in those of the trees, never in both. A job of the trees that changes, or is
+//     deleted, leaves their orders at once, in the same commit as the journal's record of it. What else the trees have of it is out of
+//     sight, behind the job in the overlay, until that is written back.
 //   - An overlay belongs to one commit and does not change. The next batch works on a copy that shares all that it leaves as it is; a view
 //     takes the overlay of the commit that its snapshot of the trees is of. If a commit fails, or a user's transaction is rolled back,
 //     nobody ever asks for its overlay. Where an overlay is not known, after open or behind a user's transaction, it is replayed from

@@ -16,7 +16,8 @@ const (
 	opAdd    byte = iota + 1 // a new job: queue, flags, payload, spec, status
 	opChange                 // flags, and the parts they name
 	opDelete                 // the job is gone
-	opStored                 // the job was written to the trees and left the overlay
+	opStored                 // the job was written to the trees, or deleted there, and left the overlay
+	opGone                   // the job is gone but for the trees: queue
 )
 
 // Flags of opAdd and opChange.
@@ -37,7 +38,9 @@ func (c change) append(b []byte) []byte {
 	switch {
 	case now == nil:
 		return append(append(b, opDelete), was.ID[:]...)
-	case was == nil:
+	case now.gone:
+		return binary.AppendUvarint(append(append(b, opGone), now.ID[:]...), now.queue)
+	case was == nil || was.gone:
 		b = append(append(b, opAdd), now.ID[:]...)
 		b = binary.AppendUvarint(b, now.queue)
 		if now.payload == nil {
@@ -131,6 +134,8 @@ func (r *reader) replayOp(d *decoder, o *overlay, t *batchTrace, lost map[storag
 	switch op {
 	case opAdd:
 		now = d.added(id)
+	case opGone:
+		now = goneJob(id, d.uvarint())
 	case opChange:
 		from := was
 		if from == nil {
@@ -152,9 +157,13 @@ func (r *reader) replayOp(d *decoder, o *overlay, t *batchTrace, lost map[storag
 	if d.bad {
 		return errShort
 	}
-	if was == nil && now != nil {
+	switch {
+	case now == nil:
+	case was == nil:
 		now.since = t.commit
 		t.entered = append(t.entered, id)
+	default:
+		now.since = was.since
 	}
 	o.replace(was, now)
 	return nil

@@ -151,12 +151,19 @@ func (t *txn) dropLarge(key, rec []byte) error {
 // dropNow deletes the large values that the call no longer needs.
 func (t *txn) dropNow() error {
 	for _, number := range t.drops {
-		name := appendNumber(nil, number)
-		if err := t.bucket(inLarge).DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+		if err := t.dropValue(number); err != nil {
 			return t.fail(err)
 		}
 	}
 	return nil
+}
+
+func (t *txn) dropValue(number uint64) error {
+	err := t.bucket(inLarge).DeleteBucket(appendNumber(nil, number))
+	if errors.Is(err, bolterrors.ErrBucketNotFound) {
+		return nil
+	}
+	return err
 }
 
 // each calls fn for the records whose keys begin with a prefix; fn must not write.

@@ -16,7 +16,8 @@ type job struct {
 	stored  bool   // its status and spec are in the trees; the status there is an old one if the job is in the overlay
 	valued  bool   // records of its payload or result may be in the trees
 	dropped bool   // the payload that stands with its spec in the trees has been deleted; it goes when the job is written back
-	payload []byte // nil if it is in the trees, or gone
+	gone    bool   // it has been deleted, but is in the trees until that is written back; in the overlay it stands by its id alone
+	payload []byte // nil if it is in the trees, or deleted
 	result  []byte // the same
 }
 
@@ -79,9 +80,15 @@ func keySpot(j *job) spot {
 	return spot{maphash.Comparable(keySeed, j.KeyOf()), id[0], id[1]}
 }
 
+// What is gone has no state, due time or key.
 func (j *job) isReady() bool { return j != nil && j.State == storage.Pending }
 func (j *job) isDue() bool   { return j != nil && !j.Due.IsZero() }
 func (j *job) hasKey() bool  { return j != nil && j.Key != "" }
+
+// goneJob stands for a job that has been deleted and is in the trees still.
+func goneJob(id storage.ID, queue uint64) *job {
+	return &job{Job: &storage.Job{Spec: &storage.Spec{ID: id}}, queue: queue, stored: true, valued: true, gone: true}
+}
 
 func (o *overlay) get(id storage.ID) *job { return o.ids.get(idSpot(&id)) }
 

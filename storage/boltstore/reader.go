@@ -260,10 +260,14 @@ func (r *reader) Chunk(blob storage.ID, n uint32) (p []byte, err error) {
 
 // job returns a job as it is now.
 func (r *reader) job(id storage.ID) (*job, error) {
-	if j := r.overlay.get(id); j != nil {
+	switch j := r.overlay.get(id); {
+	case j == nil:
+		return r.treeJob(id)
+	case j.gone:
+		return nil, storage.ErrNotFound
+	default:
 		return j, nil
 	}
-	return r.treeJob(id)
 }
 
 // treeJob reads a job from the trees, once in a transaction.

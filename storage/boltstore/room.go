@@ -26,9 +26,12 @@ type room struct {
 
 func (r *room) begin() { r.used = 0 }
 
+// bounded reports whether there is a bound at all: a MaxSize, or a disk that was full a moment ago.
+func (r *room) bounded() bool { return r.left != math.MaxInt64 }
+
 // take takes room for a record of n bytes and its places, and reports whether there is enough.
 func (r *room) take(n int) bool {
-	if r.left == math.MaxInt64 {
+	if !r.bounded() {
 		return true
 	}
 	need := int64(n) + int64(n)/8 + 512
@@ -41,7 +44,7 @@ func (r *room) take(n int) bool {
 }
 
 func (r *room) rollback() {
-	if r.left != math.MaxInt64 {
+	if r.bounded() {
 		r.left += r.used
 	}
 	r.used = 0

@@ -20,7 +20,8 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 	if q.number == 0 {
 		return nil, storage.ErrNotFound
 	}
-	if t.overlay.get(j.ID) != nil || t.inTrees(j.ID) {
+	was := t.overlay.get(j.ID)
+	if was != nil && !was.gone || was == nil && t.inTrees(j.ID) {
 		return nil, storage.ErrExists
 	}
 	if j.Key != "" && (t.overlay.byKey(j.KeyOf()) != nil || t.get(inKeys, appendKeyKey(nil, q.number, j.KeyOf())) != nil) {
@@ -33,6 +34,13 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 		t.grew = true
 	}
 
+	e := &job{queue: q.number, Job: j}
+	if was != nil { // another had the id
+		if err := t.leaveTrees(was); err != nil {
+			return nil, err
+		}
+		e.since = was.since
+	}
 	t.change(q)
 	if j.State.Positioned() {
 		j.Position = q.next
@@ -40,7 +48,6 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 	}
 	q.counts[j.State]++
 
-	e := &job{queue: q.number, Job: j}
 	if len(payload) <= small {
 		e.payload = append([]byte{}, payload...)
 	} else {
@@ -49,7 +56,7 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 			return nil, err
 		}
 	}
-	return j, t.replace(nil, e)
+	return j, t.replace(was, e)
 }
 
 // inTrees reports whether the trees have a job of that id. New ids are mostly later than all, which costs but one look in a transaction.
@@ -195,16 +202,38 @@ func (t *txn) DeleteJob(j *storage.Job) (err error) {
 	if err != nil {
 		return err
 	}
+	// A job in the trees stays there, out of sight, until that is written back with others, unless room is scarce. It must be whole all
+	// the same.
+	drops := len(t.drops)
 	records, err := t.recordsOf(e)
 	if err != nil {
 		return err
 	}
 	t.change(q)
 	q.counts[e.State]--
+	delete(t.trees, e.ID)
+	if e.stored && !t.room.bounded() {
+		t.drops = t.drops[:drops]
+		gone := goneJob(e.ID, e.queue)
+		gone.since = e.since
+		return t.replace(e, gone)
+	}
 	if err := t.replace(e, nil); err != nil {
 		return err
 	}
-	delete(t.trees, e.ID)
+	return t.deleteAll(records)
+}
+
+// leaveTrees deletes at once what the trees have of a job that is gone.
+func (t *txn) leaveTrees(gone *job) error {
+	records, err := t.recordsOf(gone)
+	if err != nil {
+		return err
+	}
+	return t.deleteAll(records)
+}
+
+func (t *txn) deleteAll(records []treeRecord) error {
 	for _, r := range records {
 		if err := t.delete(r.in, r.key); err != nil {
 			return err

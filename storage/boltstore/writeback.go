@@ -71,6 +71,9 @@ func (t *txn) writeAll() error {
 func (t *txn) writeJob(j *job) error {
 	t.overlay.replace(j, nil)
 	delete(t.trees, j.ID)
+	if j.gone {
+		return t.deleteJob(j)
+	}
 	id := t.keep(j.ID[:])
 	if err := t.bucket(inStatus).Put(id, t.arena.took(appendStatus(t.arena.next(statusLen), id, j.queue, &j.Status))); err != nil {
 		return err
@@ -102,6 +105,33 @@ func (t *txn) writeJob(j *job) error {
 		}
 		return t.bucket(in).Put(key, t.arena.took(rec))
 	})
+}
+
+// deleteJob deletes from the trees what they have of a job that is gone, whether or not it is still whole.
+func (t *txn) deleteJob(gone *job) error {
+	drops := len(t.drops)
+	var keys [][]byte
+	if err := each(t.bucket(inData), appendDataKey(t.key[:0], gone.queue, gone.ID, 0)[:dataLen-1], func(k, v []byte) error {
+		keys = append(keys, t.keep(k))
+		if k[dataLen-1] != kindSpec {
+			_ = t.dropLarge(k, v) // of a record that is damaged nobody knows what it points to
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := t.bucket(inData).Delete(key); err != nil {
+			return err
+		}
+	}
+	for _, number := range t.drops[drops:] {
+		if err := t.dropValue(number); err != nil {
+			return err
+		}
+	}
+	t.drops = t.drops[:drops]
+	return t.bucket(inStatus).Delete(gone.ID[:])
 }
 
 // dropPayload takes the payload out of the record in which it stands with a job's spec. A record that is damaged stays as it is.
