@@ -1,25 +1,31 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 )
 
 func main() {
 	runChild()
-	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // leaves neither servers nor files
+	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 // command prints the tables that args name, or all that are not apart. It prints each as soon as it is measured.
-func command(args []string, out, usage io.Writer) error {
+func command(ctx context.Context, args []string, out, usage io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
 	r := &run{}
@@ -70,7 +76,7 @@ func command(args []string, out, usage io.Writer) error {
 	for _, c := range chosen {
 		t, err := c.make(r)
 		if err == nil {
-			err = t.measure(r)
+			err = t.measure(ctx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

@@ -20,7 +20,7 @@ func TestSmoke(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	var out bytes.Buffer
-	if err := command([]string{"-smoke", "-dir", t.TempDir()}, &out, io.Discard); err != nil {
+	if err := command(t.Context(), []string{"-smoke", "-dir", t.TempDir()}, &out, io.Discard); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	t.Log(out.String())

@@ -180,10 +180,10 @@ const stepTime = 10 * time.Minute
 
 // measure does all steps once in each repetition, in another order each time, so that what disturbs the machine for a while does not meet
 // one row alone.
-func (t *table) measure(r *run) error {
+func (t *table) measure(ctx context.Context, r *run) error {
 	for rep := range r.reps {
 		for _, s := range t.shuffled() {
-			if err := t.do(s); err != nil {
+			if err := t.do(ctx, s); err != nil {
 				return fmt.Errorf("%s, repetition %d: %w", s.name, rep+1, err)
 			}
 			runtime.GC()
@@ -204,8 +204,11 @@ func (t *table) shuffled() []step {
 	return steps
 }
 
-func (t *table) do(s step) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stepTime)
+func (t *table) do(ctx context.Context, s step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	return s.measure(ctx)
 }
