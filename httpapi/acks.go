@@ -39,15 +39,17 @@ func (c *call) readAcks(most int) (*ackList, error) {
 	if err != nil {
 		return nil, err
 	}
-	acks, err := decodeAcks(p)
-	switch {
-	case err != nil || acks == nil:
-		return nil, err
-	case len(acks) > most:
-		return nil, wrongCount(len(acks), most)
+	var b struct {
+		Acks []ackBody `json:"acks"`
 	}
-	l := &ackList{answers: make([]ackAnswer, len(acks)), acks: make([]jobqueue.Ack, 0, len(acks))}
-	for i, one := range acks {
+	if err := unmarshal(p, &b); err != nil || b.Acks == nil {
+		return nil, err
+	}
+	if len(b.Acks) > most {
+		return nil, wrongCount(len(b.Acks), most)
+	}
+	l := &ackList{answers: make([]ackAnswer, len(b.Acks)), acks: make([]jobqueue.Ack, 0, len(b.Acks))}
+	for i, one := range b.Acks {
 		l.answers[i].ID = one.ID
 		ack, err := c.readAck(one)
 		if err != nil {
@@ -58,17 +60,6 @@ func (c *call) readAcks(most int) (*ackList, error) {
 		l.acks = append(l.acks, ack)
 	}
 	return l, nil
-}
-
-func decodeAcks(p []byte) ([]ackBody, error) {
-	if acks, ok := plainAcks(p); ok {
-		return acks, nil
-	}
-	var b struct {
-		Acks []ackBody `json:"acks"`
-	}
-	err := unmarshal(p, &b)
-	return b.Acks, err
 }
 
 func wrongCount(n, most int) error {

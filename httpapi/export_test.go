@@ -20,11 +20,3 @@ func Operations() map[string]string {
 
 // AppendJob is held against encoding/json.
 var AppendJob = appendJob
-
-// What reads the usual bodies is held against encoding/json, too.
-type PlainAck = ackBody
-
-var (
-	PlainToken = plainToken
-	PlainAcks  = plainAcks
-)

@@ -13,34 +13,17 @@ import (
 
 // query reads the parameters of a URL. The first thing wrong stays in err, and what is read afterwards does not matter.
 type query struct {
-	plain  string // the query, if nothing in it has to be decoded
 	values url.Values
 	err    error
 }
 
 func (c *call) query() *query {
-	q := &query{plain: c.r.URL.RawQuery}
-	q.parse()
-	return q
-}
-
-// parse decodes the query if there is anything to decode.
-func (q *query) parse() {
-	if !strings.ContainsAny(q.plain, "%+;") {
-		return
-	}
-	var err error
-	if q.values, err = url.ParseQuery(q.plain); err != nil {
+	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	q := &query{values: values}
+	if err != nil {
 		q.err = invalid("the query cannot be read")
 	}
-}
-
-// all returns all parameters.
-func (q *query) all() url.Values {
-	if q.values == nil {
-		q.values, _ = url.ParseQuery(q.plain) // has no errors
-	}
-	return q.values
+	return q
 }
 
 func (q *query) fail(format string, args ...any) {
@@ -51,23 +34,15 @@ func (q *query) fail(format string, args ...any) {
 
 // one returns the value of a parameter and whether it is there; it may not be there twice.
 func (q *query) one(name string) (string, bool) {
-	value, n := "", 0
-	if q.values != nil {
-		if n = len(q.values[name]); n > 0 {
-			value = q.values[name][0]
-		}
-	} else {
-		for part := range strings.SplitSeq(q.plain, "&") {
-			if k, v, _ := strings.Cut(part, "="); k == name {
-				value, n = v, n+1
-			}
-		}
-	}
-	if n > 1 {
-		q.fail("%s: is given %d times", name, n)
+	v := q.values[name]
+	switch len(v) {
+	case 0:
 		return "", false
+	case 1:
+		return v[0], true
 	}
-	return value, n == 1
+	q.fail("%s: is given %d times", name, len(v))
+	return "", false
 }
 
 // text returns the value of a parameter, "" without it.

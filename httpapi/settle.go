@@ -94,15 +94,11 @@ func (c *call) readToken() (jobqueue.Token, error) {
 	if err != nil {
 		return jobqueue.Token{}, err
 	}
-	token, ok := plainToken(p)
-	if !ok {
-		b := new(onlyToken)
-		if err := unmarshal(p, b); err != nil {
-			return jobqueue.Token{}, err
-		}
-		token = b.Token
+	var b onlyToken
+	if err := unmarshal(p, &b); err != nil {
+		return jobqueue.Token{}, err
 	}
-	return c.token(token)
+	return c.token(b.Token)
 }
 
 type completeBody struct {

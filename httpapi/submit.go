@@ -186,7 +186,7 @@ var inEnvelope = map[string]string{
 // nothingBeside refuses parameters of a raw payload, which would be without effect beside an envelope.
 func (c *call) nothingBeside() error {
 	q := c.query()
-	for _, name := range slices.Sorted(maps.Keys(q.all())) {
+	for _, name := range slices.Sorted(maps.Keys(q.values)) {
 		member := inEnvelope[name]
 		if strings.HasPrefix(name, "tag.") {
 			member = "tags"
@@ -240,7 +240,7 @@ func (c *call) readParameters() (jobqueue.NewJob, error) {
 			q.fail("deadline: %q is not a time of RFC 3339", s)
 		}
 	}
-	for name := range q.all() {
+	for name := range q.values {
 		if tag, ok := strings.CutPrefix(name, "tag."); ok {
 			if n.Tags == nil {
 				n.Tags = make(map[string]string)

@@ -126,11 +126,11 @@ func (c *call) putUpload(here func(*jobqueue.Upload) bool) error {
 // signedUpload returns the upload that the request's query names, once its signature has been checked.
 func (c *call) signedUpload() (*jobqueue.Upload, error) {
 	q := c.query()
-	ids := q.all()["upload"]
+	ids := q.values["upload"]
 	if q.err != nil || len(ids) != 1 {
 		return nil, errBadSignature
 	}
-	if err := c.h.signer.Check(uploading(c.r.Method, ids[0]), q.all()); err != nil {
+	if err := c.h.signer.Check(uploading(c.r.Method, ids[0]), q.values); err != nil {
 		return nil, err
 	}
 	id, err := jobqueue.ParseID(ids[0])
