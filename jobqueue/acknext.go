@@ -6,8 +6,8 @@ import "context"
 // consumer that goes on like that needs one commit a job where AckMany and ReceiveMany need two. If an ack is refused, the others are
 // done, and no job is leased: err is ErrEmpty, at once. Otherwise it waits as ReceiveMany does.
 //
-// The results are in the order of the acks. If they are nil nothing was done, and err says why; otherwise the acks were, whatever err
-// says: the errors of ReceiveMany. During Shutdown it still acks.
+// The results are in the order of the acks. If they are nil nothing was done, and err says why (after ErrOutcomeUnknown it may have
+// been: acking again does no harm); otherwise the acks were, whatever err says: the errors of ReceiveMany. During Shutdown it still acks.
 func (q *Queue) AckReceive(ctx context.Context, acks []Ack, max int, o *ReceiveOptions) (results []AckResult, ds []*Delivery, err error) {
 	if err := checkAcks(acks); err != nil {
 		return nil, nil, err

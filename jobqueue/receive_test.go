@@ -404,3 +404,41 @@ func TestALapseIsNotForgottenWhenTheStoreFailsInThatMoment(t *testing.T) {
 		}
 	})
 }
+
+// One that sleeps has looked in vain, so whoever comes then does not look.
+func TestOnlyTheFirstOfACrowdLooks(t *testing.T) {
+	withRig(t, nil, func(r *rig) {
+		first := r.park(r.ctx, nil)
+		var second <-chan received
+		if n := r.updates(func() { second = r.park(r.ctx, nil) }); n != 0 {
+			t.Errorf("parking behind another took %d transactions, want none", n)
+		}
+		one, two := r.enqueue("one"), r.enqueue("two")
+		r.got(first, one.ID)
+		r.got(second, two.ID)
+		three := r.enqueue("three")
+		if d, err := r.q.TryReceive(r.ctx, nil); err != nil || d.ID != three.ID {
+			t.Errorf("with nobody asleep: got %v, %v, want job %v", d, err, three.ID)
+		}
+	})
+}
+
+func TestAWaitCanBeStoppedAndRefused(t *testing.T) {
+	errFull := errors.New("no room to wait")
+	withRig(t, nil, func(r *rig) {
+		stop := make(chan struct{})
+		waiting := r.park(r.ctx, &jobqueue.ReceiveOptions{Stop: stop})
+		_, err := r.q.Receive(r.ctx, &jobqueue.ReceiveOptions{OnWait: func() error { return errFull }})
+		wants(t, "a wait that is refused", err, errFull)
+		r.silent(waiting)
+		close(stop)
+		if a := r.answer(waiting); !errors.Is(a.err, jobqueue.ErrEmpty) {
+			t.Errorf("stopped: got %v, %v, want %v", a.d, a.err, jobqueue.ErrEmpty)
+		}
+		j := r.enqueue("x")
+		d, err := r.q.Receive(r.ctx, &jobqueue.ReceiveOptions{Stop: stop}) // there is no need to wait
+		if err != nil || d.ID != j.ID {
+			t.Errorf("with a job there: got %v, %v, want job %v", d, err, j.ID)
+		}
+	})
+}
