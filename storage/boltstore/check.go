@@ -188,12 +188,6 @@ func (c *checker) overlaid() error {
 	}
 	for w := c.overlay.ids.from(spot{}); w.item() != nil; w.step() {
 		j := w.item().job
-		if !j.gone {
-			if c.counts[j.queue] == nil {
-				c.counts[j.queue] = new(storage.Counts)
-			}
-			c.counts[j.queue][j.State]++
-		}
 		if j.stored && c.get(inStatus, j.ID[:]) == nil {
 			c.report(corrupt(j.ID, "status", errMissing))
 		}
@@ -203,7 +197,14 @@ func (c *checker) overlaid() error {
 		if key := appendDataKey(nil, j.queue, j.ID, kindResult); j.result != nil && c.get(inData, key) != nil {
 			c.report(corrupt(j.ID, "result", errPlace))
 		}
-		c.position(j) // what is gone has none
+		if j.gone {
+			continue
+		}
+		if c.counts[j.queue] == nil {
+			c.counts[j.queue] = new(storage.Counts)
+		}
+		c.counts[j.queue][j.State]++
+		c.position(j)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// A reader reads in a transaction. After the end of that any use of it panics.
+// A reader reads in a transaction. After the end of that any use of it panics, as far as it shows: that of an Update serves the next.
 type reader struct {
 	s  *Store    // nil after the end
 	at time.Time // what Now returns, once it was asked

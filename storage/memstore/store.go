@@ -35,7 +35,7 @@ type Store struct {
 	names  order[storage.QueueName]
 	blobs  map[storage.ID][][]byte
 	undo   []undo // of the Update that runs
-	tx     tx     // likewise
+	tx     tx     // likewise; the next one uses it again
 }
 
 // New returns an empty store. It never fails.
