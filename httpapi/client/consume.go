@@ -67,7 +67,8 @@ const maxPoll = 100
 // Consume polls a queue and hands its jobs to the handler, until ctx ends (it returns nil), the queue is done (ErrDone), or the server refuses the
 // poll in a way that will not pass by itself (an *Error). Failures of the network and of the server are waited out, with full jitter and as long as a
 // Retry-After says. It asks only for as many jobs as there are free workers, extends their leases while their handlers run, and recovers panics of
-// the handler. A worker whose handler succeeded acks and takes the next job in one request. It returns when all handlers have and what they held is settled or given back.
+// the handler. A worker whose handler succeeded acks and takes the next job in one request. It returns when all handlers have and what they held is
+// settled or given back.
 func (c *Client) Consume(ctx context.Context, queue string, h Handler, o *ConsumeOptions) error {
 	opts, err := o.withDefaults()
 	if err != nil {
