@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/planted"
+)
+
+// all runs the techniques one after the other, each in a process of its own, and then lets them look for the planted faults.
+func all(ctx context.Context, chosen []*attack.Technique, faults []*planted.Fault, o options, out io.Writer) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "seed %d, commit %s\n\n", o.seed, commit(ctx))
+	t := newTable(out, o.ci)
+	broken := 0
+	for i, technique := range chosen {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n := technique.Release
+		if o.ci {
+			n = technique.CI
+		}
+		if o.n > 0 {
+			n = o.n
+		}
+		span := share(chosen[i:], o.ci, &o.span)
+		start := time.Now()
+		r := run(ctx, program, technique, o, n, span, false)
+		o.span -= time.Since(start)
+		broken += len(r.Bad)
+		t.row(technique, n, r)
+	}
+	t.end()
+	missed, err := controls(ctx, faults, chosen, o, out)
+	if err != nil {
+		return err
+	}
+	switch {
+	case broken > 0:
+		return fmt.Errorf("%d promises broken", broken)
+	case missed > 0:
+		return fmt.Errorf("%d planted faults not found", missed)
+	}
+	return nil
+}
+
+// share is how much of the time that is left the first of the techniques may take: twice what it is expected to, if there is enough.
+func share(rest []*attack.Technique, ci bool, left *time.Duration) time.Duration {
+	if ci {
+		return *left // what CI does is little, and chosen
+	}
+	sum := 0.0
+	for _, t := range rest {
+		sum += t.Minutes
+	}
+	return time.Duration(float64(*left) * rest[0].Minutes / sum)
+}
+
+// run runs one technique in a process of its own, whose death is a finding.
+func run(ctx context.Context, program string, t *attack.Technique, o options, n int, span time.Duration, control bool) attack.Result {
+	if why := attack.Missing(ctx, t); why != "" {
+		return attack.Result{Name: t.Name, Skipped: why}
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d %s, at most %v\n", t.Name, n, t.Unit, span.Round(time.Second))
+	start := time.Now()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, "-inside", "-n", fmt.Sprint(n), "-seed", fmt.Sprint(o.seed), "-for", span.String(), "-dir", o.dir,
+		fmt.Sprintf("-control=%t", control), t.Name)
+	cmd.Stdout = &stdout
+	cmd.Stderr = &stderr
+	if !control {
+		cmd.Stderr = io.MultiWriter(os.Stderr, &stderr)
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	var r attack.Result
+	if jsonErr := json.Unmarshal(stdout.Bytes(), &r); err != nil || jsonErr != nil {
+		return attack.Result{Name: t.Name, Seed: o.seed, Seconds: time.Since(start).Seconds(), Died: true,
+			Bad: []string{fmt.Sprintf("the technique's process died: %v\n%s", errors.Join(err, jsonErr), tail(stderr.String()))}}
+	}
+	return r
+}
+
+func tail(s string) string {
+	const most = 4000
+	if len(s) > most {
+		s = s[:most/2] + "\n...\n" + s[len(s)-most/2:]
+	}
+	return s
+}
+
+// controls plants each fault and looks whether what is to find it does.
+func controls(ctx context.Context, faults []*planted.Fault, chosen []*attack.Technique, o options, out io.Writer) (missed int, err error) {
+	if len(faults) == 0 {
+		return 0, nil
+	}
+	fmt.Fprintf(out, "\n| planted fault | what | found by |\n|---|---|---|\n")
+	for _, f := range faults {
+		found, errs := f.Plant(ctx, func(program, technique string) (string, error) {
+			for _, t := range techniques {
+				if t.Name != technique {
+					continue
+				}
+				r := run(ctx, program, t, o, t.Control, time.Minute, true)
+				switch {
+				case r.Skipped != "":
+					return "skipped: " + r.Skipped, nil
+				case len(r.Bad) == 0:
+					return "", fmt.Errorf("%s did not find it in %d %s, seed %d", t.Name, r.Done, t.Unit, o.seed)
+				case r.Died:
+					return "its process died", nil
+				}
+				return fmt.Sprintf("after %d %s", r.Done, t.Unit), nil
+			}
+			return "", fmt.Errorf("there is no technique %q", technique)
+		})
+		fmt.Fprintf(out, "| %s | %s | %s |\n", f.Name, f.What, strings.Join(found, "; "))
+		for _, err := range errs {
+			missed++
+			fmt.Fprintf(os.Stderr, "MISSED: %s: %v\n", f.Name, err)
+			fmt.Fprintf(out, "| %s | | **missed**: %v |\n", f.Name, err)
+		}
+	}
+	return missed, ctx.Err()
+}
+
+func commit(ctx context.Context) string {
+	b, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(b))
+}
