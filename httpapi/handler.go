@@ -108,12 +108,16 @@ func (h *Handler) handleOpen(w http.ResponseWriter, r *http.Request, fn func(c *
 	c.end(fn(c))
 }
 
-// end answers the error of a call, unless there is none, or nobody to answer.
+// end answers the error of a call, if there is one. A client that seems to have gone may have closed only its own half of the connection: it must not
+// take silence, which net/http would make a 200, for success.
 func (c *call) end(err error) {
-	if err == nil || errors.Is(err, context.Canceled) && c.gone() {
-		return
+	switch {
+	case err == nil:
+	case errors.Is(err, context.Canceled) && c.gone():
+		c.h.refuse(c.w, c.r, errGone)
+	default:
+		c.h.refuse(c.w, c.r, c.asSent(err))
 	}
-	c.h.refuse(c.w, c.r, c.asSent(err))
 }
 
 // authenticate finds out whose call it is.

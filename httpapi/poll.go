@@ -210,8 +210,11 @@ func (c *call) handOver(got []*jobqueue.Delivery, encode func(b []byte) ([]byte,
 	t := newText()
 	defer t.free()
 	var err error
-	if t.b, err = encode(t.b); err != nil || c.gone() {
+	if t.b, err = encode(t.b); err != nil {
 		return err
+	}
+	if c.gone() {
+		return c.r.Context().Err()
 	}
 	if err = c.answerText(http.StatusOK, t.b); err == nil {
 		err = c.flush()

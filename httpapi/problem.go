@@ -45,6 +45,7 @@ var (
 	errBadSignature = &Problem{Status: http.StatusForbidden, Code: "bad_signature", Detail: "the URL's signature is missing or wrong"}
 	errURLExpired   = &Problem{Status: http.StatusGone, Code: "url_expired", Detail: "the URL is no longer good"}
 	errNoUpload     = &Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "object_key: there is no such upload, or it has expired or been used"}
+	errGone         = &Problem{Status: 499, Title: "Client Closed Request", Code: "client_gone", Detail: "the client closed the connection, or its half of it: it may or may not have happened"}
 	errInternal     = &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "the server failed"}
 )
 

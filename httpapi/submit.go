@@ -82,10 +82,7 @@ func (c *call) submitted(j *jobqueue.Job) error {
 	status := http.StatusAccepted
 	if d, ok := preferredWait(c.r.Header); ok && d > 0 && j.State != jobqueue.Gone {
 		ended, err := c.waitEnd(j.ID, min(d, c.h.opts.MaxWait))
-		switch {
-		case c.gone():
-			return err
-		case err == nil:
+		if err == nil {
 			c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(min(d, c.h.opts.MaxWait)/time.Second)))
 		}
 		if ended != nil { // whatever else became of the wait: the job is enqueued
