@@ -18,14 +18,17 @@ import (
 	"github.com/pollackq/pollack/storage/memstore"
 )
 
-// exampleBroker is a broker on memory; a server would open a boltstore.
+// exampleBroker is a broker on memory, which TestMain shuts down; a server would open a boltstore.
 func exampleBroker(o *jobqueue.Options) *jobqueue.Broker {
 	broker, err := jobqueue.New(memstore.New(nil), o)
 	if err != nil {
 		log.Fatal(err)
 	}
+	exampleBrokers = append(exampleBrokers, broker)
 	return broker
 }
+
+var exampleBrokers []*jobqueue.Broker
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -72,6 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, broker.Shutdown(context.WithoutCancel(ctx))) }()
 	options := &httpapi.Options{Prefix: c.prefix, Logger: log}
 	if len(c.accounts) > 0 {
 		options.Authenticate, options.House = httpapi.BearerTokens(c.accounts), true
@@ -100,13 +101,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	case <-ctx.Done():
 	}
 
-	// And from above: no more requests, then no more queue, then (deferred) the file.
+	// And from above: no more requests, then (deferred) no more queue, then the file.
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if server.Shutdown(within) != nil {
 		server.Close() // whoever is still downloading will ask again
 	}
-	return errors.Join(err, broker.Shutdown(context.WithoutCancel(ctx)))
+	return err
 }
 
 func openStore(path string, log *slog.Logger) (storage.Store, error) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pollackq/pollack/httpapi/client"
+	"github.com/pollackq/pollack/internal/leaks"
 )
 
 // TestMain is the program itself for the processes that the tests start.
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	leaks.Main(m)
 }
 
 // limit is how long anything may take that takes no time. It is not what a test measures.

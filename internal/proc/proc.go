@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pollackq/pollack/internal/leaks"
 )
 
 // Limit is how long anything may take that takes no time. It is not what a test measures.
@@ -21,13 +23,13 @@ const Limit = time.Minute
 
 const inChild = "POLLACK_TEST_PROCESS"
 
-// Main runs the tests; or the program, in the processes that Start starts.
+// Main runs the tests, which may leave nothing behind (package leaks); or the program, in the processes that Start starts.
 func Main(m *testing.M, program func()) {
 	if os.Getenv(inChild) != "" {
 		program()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	leaks.Main(m)
 }
 
 // A Process is a program that listens.
