@@ -433,7 +433,7 @@ func (e *enqueue) tidy(ctx context.Context, err error) {
 			continue
 		}
 		if d.blob != (ID{}) {
-			e.q.b.unstage(ctx, d.blob)
+			e.q.b.unstage(ctx, d.blob, d.madeQueue)
 		}
 		if d.admitted && e.q.b.opts.Forget != nil {
 			e.q.b.opts.Forget(context.WithoutCancel(ctx), d.id)

@@ -19,6 +19,23 @@ type zeroReader struct{}
 
 func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+// uses reads, and in the midst of it enqueues into the queue named used.
+type uses struct {
+	io.Reader
+	l     *lab
+	queue string
+	n     int
+}
+
+func (u *uses) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if u.n += n; u.n > 1<<20 && u.queue == "used" {
+		u.queue = ""
+		u.l.add("used", jobqueue.NewJob{})
+	}
+	return n, err
+}
+
 // pattern returns n bytes that tell their place.
 func pattern(n int) []byte {
 	p := make([]byte, n)
@@ -198,10 +215,20 @@ func TestLargeValues(t *testing.T) {
 			_, err = q.Enqueue(l.ctx, jobqueue.NewJob{Body: zeroReader{}})
 			wants(l.T, "Enqueue of an endless reader", err, jobqueue.ErrTooLarge)
 			equal(l, "chunks", l.chunks(), 0)
-			equal(l, "uploads", l.staged("q"), 0)
+			_, err = q.Info(l.ctx)
+			wants(l.T, "Info of a queue that nothing went into", err, jobqueue.ErrNotFound)
 			l.add("q", jobqueue.NewJob{Payload: make([]byte, 1<<20)})
 			l.add("q", jobqueue.NewJob{Body: zeros(1 << 20)})
 			equal(l, "chunks", l.chunks(), 32)
+		}},
+		{name: "a large payload that is refused takes no queue with it that is used or was created on purpose", opts: small, run: func(l *lab) {
+			_, _, err := l.b.Queue("made").Configure(l.ctx, jobqueue.Settings{})
+			l.must(err)
+			for _, name := range []string{"made", "used"} {
+				_, err := l.b.Queue(name).Enqueue(l.ctx, jobqueue.NewJob{Body: &uses{l: l, queue: name, Reader: zeros(1<<20 + 1)}})
+				wants(l.T, "Enqueue", err, jobqueue.ErrTooLarge)
+				l.info(name)
+			}
 		}},
 		{name: "a replay with a payload beyond the limit is too large as well", opts: small, run: func(l *lab) {
 			l.add("q", jobqueue.NewJob{Key: "k", Body: zeros(1 << 20)})

@@ -40,16 +40,17 @@ type NewJob struct {
 // A draft is a NewJob that has been checked, with its payload at hand: in memory, or staged.
 type draft struct {
 	NewJob
-	id       ID
-	account  string
-	payload  []byte
-	blob     ID // zero unless staged
-	size     int64
-	digest   [32]byte // of the payload, if there is a Key
-	known    bool     // the key named a job before the transaction: the payload was only digested
-	admitted bool
-	record   *storage.Spec // made before the transaction, which only adds when and where
-	added    *storage.Job  // by the latest run of the transaction
+	id        ID
+	account   string
+	payload   []byte
+	blob      ID // zero unless staged
+	size      int64
+	digest    [32]byte // of the payload, if there is a Key
+	madeQueue bool     // for the blob
+	known     bool     // the key named a job before the transaction: the payload was only digested
+	admitted  bool
+	record    *storage.Spec // made before the transaction, which only adds when and where
+	added     *storage.Job  // by the latest run of the transaction
 }
 
 // check demands that all is within bounds.

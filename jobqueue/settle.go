@@ -177,7 +177,7 @@ func (w *settling) do(ctx context.Context) error {
 	}
 	err := w.b.update(ctx, storage.Reads{Jobs: w.ids[:], Ends: true}, w.runs)
 	if w.value != nil && w.value.blob != (ID{}) && !(w.adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
-		w.b.unstage(ctx, w.value.blob)
+		w.b.unstage(ctx, w.value.blob, w.value.madeQueue)
 	}
 	return err
 }

@@ -39,16 +39,18 @@ func (e *enqueue) readPayload(ctx context.Context, d *draft) error {
 	v, err := b.readValue(ctx, e.q.name, body, limit, "payload", value{
 		digested: d.Key != "", digestOnly: d.known, whole: e.inUserTx, wanted: func(s *step) error { return s.takes(e.q.name) },
 	})
-	d.payload, d.blob, d.size, d.digest = v.data, v.blob, v.size, v.digest
+	d.payload, d.blob, d.size, d.digest, d.madeQueue = v.data, v.blob, v.size, v.digest, v.madeQueue
 	return err
 }
 
 // A value is a payload or result that has been read.
 type value struct {
-	data   []byte // if it is small
-	blob   ID     // if it is large: whoever uses it deletes the Staged job of that id
-	size   int64
-	digest [32]byte // SHA-256, if it is wanted
+	data []byte // if it is small
+	blob ID     // if it is large: whoever uses it deletes the Staged job of that id
+	// The queue was created for the blob: if nobody adopts the one, nobody misses the other.
+	madeQueue bool
+	size      int64
+	digest    [32]byte // SHA-256, if it is wanted
 
 	digested   bool              // the digest is wanted
 	digestOnly bool              // keep nothing
@@ -98,50 +100,51 @@ func (c *core) keepValue(ctx context.Context, q QueueName, r io.Reader, limit in
 		}
 		return v, err
 	}
-	v.blob, v.size, err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), r), limit, what, v.wanted)
+	err = c.stage(ctx, q, io.MultiReader(bytes.NewReader(head), r), limit, what, &v)
 	if err != nil && v.blob != (ID{}) {
-		c.unstage(ctx, v.blob)
+		c.unstage(ctx, v.blob, v.madeQueue)
 		v.blob = ID{}
 	}
 	return v, err
 }
 
 // stage writes the chunks. After an error the blob may have been begun.
-func (c *core) stage(
-	ctx context.Context, q QueueName, r io.Reader, limit int64, what string, wanted func(*step) error,
-) (blob ID, size int64, err error) {
+func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64, what string, v *value) error {
+	v.size = 0
 	buf := make([]byte, stageChunks*storage.ChunkSize)
 	for n := uint32(0); ; n += stageChunks {
 		k, err := readFull(r, buf)
 		last := err == io.EOF
 		if err != nil && !last {
-			return blob, size, fmt.Errorf("reading the %s: %w", what, err)
+			return fmt.Errorf("reading the %s: %w", what, err)
 		}
-		if size += int64(k); size > limit {
-			return blob, size, tooLarge(what, limit)
+		if v.size += int64(k); v.size > limit {
+			return tooLarge(what, limit)
 		}
 		err = c.update(ctx, storage.Reads{Queues: []QueueName{q}}, func(s *step) error {
-			err := wanted(s)
+			_, unknown := s.tx.Queue(q)
+			err := v.wanted(s)
 			switch {
 			case err != nil:
 			case n == 0:
-				blob, err = s.beginBlob(q)
+				v.madeQueue = errors.Is(unknown, storage.ErrNotFound)
+				v.blob, err = s.beginBlob(q)
 			default:
-				err = s.keepBlob(blob)
+				err = s.keepBlob(v.blob)
 			}
 			if err != nil {
 				return err
 			}
 			for i := 0; i*storage.ChunkSize < k; i++ {
 				p := buf[i*storage.ChunkSize : min((i+1)*storage.ChunkSize, k)]
-				if err := s.tx.PutChunk(blob, n+uint32(i), p); err != nil {
+				if err := s.tx.PutChunk(v.blob, n+uint32(i), p); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		if err != nil || last {
-			return blob, size, err
+			return err
 		}
 	}
 }
@@ -204,18 +207,39 @@ func (s *step) adopt(blob ID) error {
 	return s.tx.DeleteJob(j)
 }
 
-// unstage deletes a blob that nobody will adopt. If that fails the timeline will do it.
-func (c *core) unstage(ctx context.Context, blob ID) {
+// unstage deletes a blob that nobody will adopt, and the queue that was made for it unless that has been used since. If that fails the timeline will
+// delete the blob.
+func (c *core) unstage(ctx context.Context, blob ID, madeQueue bool) {
 	err := c.run(context.WithoutCancel(ctx), storage.Reads{Jobs: []ID{blob}}, func(s *step) error {
 		j, err := s.tx.Job(blob)
 		if err != nil || j.State != storage.Staged {
 			return err
 		}
-		return s.dropUpload(j)
+		if err := s.dropUpload(j); err != nil || !madeQueue {
+			return err
+		}
+		return s.forgetUnused(j.Queue)
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		c.log.Warn("an unfinished upload is left for the timeline to delete", "blob", blob, "error", err)
 	}
+}
+
+// forgetUnused deletes a queue that nothing has ever gone into and that nobody has set anything of.
+func (s *step) forgetUnused(name QueueName) error {
+	q, err := s.tx.Queue(name)
+	if err != nil || !q.Closed.IsZero() || q.Limits != (Limits{}) || q.Backlog != 0 || len(q.Tags) > 0 || q.Status != "" {
+		return err
+	}
+	counts, err := s.tx.Counts(name)
+	if err != nil || counts.Total() > 0 {
+		return err
+	}
+	next, err := s.tx.NextPosition(name)
+	if err != nil || next > 0 {
+		return err
+	}
+	return s.tx.DeleteQueue(name)
 }
 
 func tooLarge(what string, limit int64) error {

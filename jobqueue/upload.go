@@ -205,7 +205,7 @@ func (b *Broker) PutUpload(ctx context.Context, id ID, body io.Reader) (*Upload,
 	}
 	if err != nil {
 		if v.blob != (ID{}) && !errors.Is(err, ErrOutcomeUnknown) {
-			b.unstage(ctx, v.blob)
+			b.unstage(ctx, v.blob, v.madeQueue)
 		}
 		return nil, err
 	}
