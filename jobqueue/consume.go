@@ -244,7 +244,18 @@ func (p *pool) end(store, ctx context.Context, d *Delivery, err error) error {
 		return d.Release(store, &ReleaseOptions{Delay: min(max(retry.after, 0), yearLimit)})
 	}
 	p.log.Warn("a job's handler failed; it will be delivered again", "job", d.ID, "deliveries", d.Deliveries, "error", err)
-	return d.Release(store, &ReleaseOptions{Delay: min(max(p.opts.Backoff(d.Deliveries), 0), yearLimit)})
+	return d.Release(store, &ReleaseOptions{Delay: min(max(p.backoff(d), 0), yearLimit)})
+}
+
+// backoff asks the user's function; if that panics, the default one.
+func (p *pool) backoff(d *Delivery) (rest time.Duration) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("the Backoff function panicked", "job", d.ID, "panic", r, "stack", string(debug.Stack()))
+			rest = defaultBackoff(d.Deliveries)
+		}
+	}()
+	return p.opts.Backoff(d.Deliveries)
 }
 
 // jitter returns a random time between half and the whole of base doubled for each failure after the first, which is at most most.

@@ -177,6 +177,19 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 	}
 }
 
+func TestABackoffThatPanicsIsTheDefault(t *testing.T) {
+	withRig(t, nil, func(r *rig) {
+		j := r.enqueue("x")
+		stop := r.consume(&jobqueue.ConsumeOptions{Backoff: func(int) time.Duration { panic("boo") }},
+			func(context.Context, *jobqueue.Delivery) error { return errors.New("oops") })
+		got := r.job(j.ID)
+		stop()
+		if rest := got.RunAt.Sub(got.Started); got.State != jobqueue.Scheduled || rest < time.Second/2 || rest > time.Second {
+			t.Errorf("got %v, which rests %v; want scheduled and 0.5 s to 1 s", got.State, rest)
+		}
+	})
+}
+
 func TestTheDefaultBackoffGrowsWithJitter(t *testing.T) {
 	withRig(t, nil, func(r *rig) {
 		const jobs, rounds = 40, 14
