@@ -177,6 +177,53 @@ func TestAJobThatCannotBeMovedLeavesNothingBehindAndStopsNoOther(t *testing.T) {
 	})
 }
 
+// A torn store cannot read one job.
+type torn struct {
+	storage.Store
+	id jobqueue.ID
+}
+
+func (s *torn) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	return s.Store.Update(ctx, r, func(tx storage.Tx) error { return fn(tornTx{tx, s.id}) })
+}
+
+type tornTx struct {
+	storage.Tx
+	id jobqueue.ID
+}
+
+func (t tornTx) Job(id jobqueue.ID) (*storage.Job, error) {
+	if id == t.id {
+		return nil, &storage.CorruptError{Record: "status", Job: id}
+	}
+	return t.Tx.Job(id)
+}
+
+func TestADamagedJobKeepsNoOtherFromBeingAcked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &torn{Store: memstore.New(nil)}
+		b, err := jobqueue.New(store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Shutdown(t.Context())
+		q := b.Queue("q")
+		if _, err := q.EnqueueMany(t.Context(), make([]jobqueue.NewJob, 3)); err != nil {
+			t.Fatal(err)
+		}
+		ds, err := q.ReceiveMany(t.Context(), 3, nil)
+		if err != nil || len(ds) != 3 {
+			t.Fatal(len(ds), err)
+		}
+		store.id = ds[1].ID
+		acks := []jobqueue.Ack{{ID: ds[0].ID, Token: ds[0].Token}, {ID: ds[1].ID, Token: ds[1].Token}, {ID: ds[2].ID, Token: ds[2].Token}}
+		results, err := b.AckMany(t.Context(), acks)
+		if err != nil || results[0].Err != nil || !errors.Is(results[1].Err, jobqueue.ErrCorrupt) || results[2].Err != nil {
+			t.Errorf("got %v, %v; want the second alone to be corrupt", results, err)
+		}
+	})
+}
+
 // damageText flips a bit in the record that has a text.
 func damageText(tx *bbolt.Tx, text string) error {
 	data := tx.Bucket([]byte("pollack")).Bucket([]byte("data"))

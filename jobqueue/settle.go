@@ -84,6 +84,12 @@ func (b *Broker) AckMany(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	return out, nil
 }
 
+// unreadable reports whether a job's record is damaged, so that nothing can have been done to it.
+func (s *step) unreadable(b *Broker, id ID) bool {
+	_, err := b.find(s.tx, id)
+	return errors.Is(err, storage.ErrCorrupt)
+}
+
 func checkAcks(acks []Ack) error {
 	if len(acks) == 0 || len(acks) > MaxBatch {
 		return invalid("acks", "there are %d, from 1 to %d are allowed", len(acks), MaxBatch)
@@ -96,7 +102,7 @@ func (s *step) ackAll(b *Broker, acks []Ack) ([]AckResult, error) {
 	out := make([]AckResult, len(acks))
 	for i, a := range acks {
 		j, repeated, err := s.settle(b, &settlement{id: a.ID, token: a.Token, to: Succeeded})
-		if err != nil && !own(err) {
+		if err != nil && !own(err) && !s.unreadable(b, a.ID) {
 			return nil, err
 		}
 		if err == nil {
