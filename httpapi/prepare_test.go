@@ -15,7 +15,7 @@ func TestBadPreparesAreRefused(t *testing.T) {
 		w := newWorld(t, &setup{broker: &jobqueue.Options{MaxPayload: 1000}, options: httpapi.Options{MaxBody: 2000}})
 		for body, member := range map[string]string{
 			`{"size":-1}`: "size", `{"size":1.5}`: "size", `{"size":"1"}`: "size", `{"size":1e30}`: "size",
-			`{"expires_seconds":0.5}`: "expires_seconds", `{"expires_seconds":-1}`: "expires_seconds", `{"expires_seconds":604801}`: "expires_seconds",
+			`{"expires_seconds":0}`: "expires_seconds", `{"expires_seconds":0.5}`: "expires_seconds", `{"expires_seconds":-1}`: "expires_seconds", `{"expires_seconds":604801}`: "expires_seconds",
 			`{"expires_seconds":1e300}`: "expires_seconds", `{"filename":1}`: "filename", `{"content_type":"a\nb"}`: "content_type",
 			`{"content_type":"` + strings.Repeat("x", 256) + `"}`: "content_type", `{`: "the body", "{\"filename\":\"\xff\"}": "the body",
 		} {

@@ -23,10 +23,10 @@ const (
 )
 
 type prepareBody struct {
-	Filename    string  `json:"filename"`
-	ContentType string  `json:"content_type"`
-	Size        *int64  `json:"size"`
-	Expires     float64 `json:"expires_seconds"`
+	Filename    string   `json:"filename"`
+	ContentType string   `json:"content_type"`
+	Size        *int64   `json:"size"`
+	Expires     *float64 `json:"expires_seconds"`
 }
 
 // prepared is the answer to PrepareUpload.
@@ -54,8 +54,8 @@ func (h *Handler) PrepareUpload(w http.ResponseWriter, r *http.Request) {
 				return invalid("size: cannot be negative")
 			}
 		}
-		if b.Expires != 0 {
-			d, ok := seconds(b.Expires)
+		if b.Expires != nil {
+			d, ok := seconds(*b.Expires)
 			if !ok || d < time.Second || d > maxUploadTime {
 				return invalid("expires_seconds: is not from 1 to 604800")
 			}
