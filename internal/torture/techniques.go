@@ -1,6 +1,25 @@
 package main
 
-import "github.com/pollackq/pollack/internal/torture/attack"
+import (
+	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/clocks"
+	"github.com/pollackq/pollack/internal/torture/faults"
+	"github.com/pollackq/pollack/internal/torture/fuzz"
+	"github.com/pollackq/pollack/internal/torture/power"
+	"github.com/pollackq/pollack/internal/torture/requests"
+	"github.com/pollackq/pollack/internal/torture/storm"
+	"github.com/pollackq/pollack/internal/torture/syscalls"
+)
 
 // techniques are all there are, in the order in which they run.
-var techniques = []*attack.Technique{}
+var techniques = []*attack.Technique{
+	storm.Parked,
+	storm.Duel,
+	syscalls.Technique,
+	faults.Technique,
+	power.Technique,
+	requests.Technique,
+	fuzz.Technique,
+	clocks.Jumps,
+	clocks.Century,
+}
