@@ -1,0 +1,134 @@
+package steps
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/storage"
+	"github.com/pollackq/pollack/storage/boltstore"
+	"github.com/pollackq/pollack/storage/memstore"
+	"github.com/pollackq/pollack/storage/storagetest"
+	"go.etcd.io/bbolt"
+)
+
+// Stores is the technique below the brokers: random transactions on boltstore and memstore, a part of them failing or panicking at their
+// end, whose every answer must be the same, and from time to time all that the stores hold (I4, I23). Many of these files are another
+// program's own, and some are closed and opened again in between; storagetest makes the transactions.
+var Stores = &attack.Technique{
+	Name:    "stores",
+	Promise: "boltstore answers any transactions as memstore does, and its orders, keys and counts agree with its records (I4, I23)",
+	Unit:    "transactions",
+	CI:      40_000,
+	Release: 2_000_000,
+	Control: 20_000,
+	Minutes: 4,
+	Run:     runStores,
+}
+
+// life is how many transactions a pair of stores lives.
+const life = 400
+
+func runStores(r *attack.Run) {
+	n := (r.N + life - 1) / life
+	turns := make(chan int, n)
+	for i := range n {
+		turns <- i
+	}
+	close(turns)
+	done := make(chan struct{})
+	const workers = 4 // commits are waited for
+	for range workers {
+		go func() {
+			for i := range turns {
+				if !r.Over() {
+					oneLife(r, i)
+				}
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range workers {
+		<-done
+	}
+}
+
+// oneLife compares a pair of stores.
+func oneLife(r *attack.Run, n int) {
+	path := filepath.Join(r.Dir, fmt.Sprintf("stores-%d.db", n))
+	defer os.Remove(path)
+	rnd := r.Rand(n)
+	t := &judge{}
+	over := make(chan struct{})
+	go func() { // of its own, so that Fatalf can end it
+		defer close(over)
+		t.compare(path, rnd)
+	}()
+	<-over
+	if t.bad != "" {
+		r.Bad("pair %d: %s", n, t.bad)
+		return
+	}
+	r.Done(life)
+}
+
+// compare plays histories on a pair. What is read at an opening is what the last one left: the model stays as it is.
+func (t *judge) compare(path string, rnd *rand.Rand) {
+	model := memstore.New(nil)
+	defer model.Close()
+	const openings = 2
+	for range openings {
+		s, closeAll, err := open(path, rnd.IntN(2) == 0)
+		if err != nil {
+			t.Fatalf("open: %v", err)
+		}
+		storagetest.Compare(t, model, s, rnd.Uint64(), life/openings)
+		if err := closeAll(); err != nil {
+			t.Fatalf("Close: %v", err)
+		}
+	}
+}
+
+// open opens the file as a store, or as a user's own file with a store in it.
+func open(path string, own bool) (s storage.Store, closeAll func() error, err error) {
+	if own {
+		b, err := boltstore.Open(path, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return b, b.Close, nil
+	}
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := boltstore.Wrap(db, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, func() error {
+		if err := b.Close(); err != nil {
+			return err
+		}
+		return db.Close()
+	}, nil
+}
+
+// A judge takes what storagetest finds, as a test would.
+type judge struct {
+	testing.TB
+	bad string
+}
+
+func (t *judge) Helper() {}
+
+func (t *judge) Fatalf(format string, args ...any) {
+	t.bad = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+func (t *judge) Errorf(format string, args ...any) { t.bad = fmt.Sprintf(format, args...) }
