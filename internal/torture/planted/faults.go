@@ -7,4 +7,108 @@ var Faults = []*Fault{
 		File: "storage/boltstore/open.go", Old: "NoFreelistSync: true, FreelistType", New: "NoSync: true, NoFreelistSync: true, FreelistType",
 		By: []string{},
 	},
+	{
+		Name: "lease-of-the-gone", What: "a job that is handed to a receiver whose client has just gone stays leased (I11)",
+		File: "jobqueue/receive.go", Old: "for _, d := range r.got {", New: "for _, d := range r.got[:0] {",
+		By: []string{"parked"},
+	},
+	{
+		Name: "unwritten-answer", What: "a job whose answer the connection did not take stays leased (I11)",
+		File: "httpapi/poll.go", Old: "return nil // there is nobody", New: "taken = true\n\t\treturn nil // there is nobody",
+		By: []string{"parked"},
+	},
+	{
+		Name: "place-of-the-gone", What: "a poll whose client has gone keeps its place among those that wait (threat: Parked-poll exhaustion)",
+		File: "httpapi/poll.go", Old: "c.receiveOptions(p))\n\tc.rise()\n\treturn got, c.whyNone(err)", New: "c.receiveOptions(p))\n\tif err == nil {\n\t\tc.rise()\n\t}\n\treturn got, c.whyNone(err)",
+		By: []string{"parked"},
+	},
+	{
+		Name: "wake-up-of-the-gone", What: "a waiter that leaves does not pass on the signal it got (I10)",
+		File: "longpoll/waiter.go", Old: "if w.signaled {\n\t\tq.signal(1)", New: "if w.signaled {\n\t\tq.signal(0)",
+		By: []string{"duel"},
+	},
+	{
+		Name: "told-before-the-commit", What: "callers are told that their calls are done, and then these are committed (I1, I3)",
+		File: "storage/boltstore/committer.go",
+		Old:  "\tif len(batch) > 0 {\n\t\ts.runAll(batch, func() []*call {\n\t\t\ts.gather()\n\t\t\tbatch = s.take(batch)\n\t\t\treturn batch\n\t\t})\n\t}\n\tfor i, c := range batch {\n",
+		New: "\ttold := false\n\tif len(batch) > 0 {\n\t\ts.runAll(batch, func() []*call {\n\t\t\tfor _, c := range batch {\n\t\t\t\tc.done <- struct{}{}\n\t\t\t}\n\t\t\ttold = true\n\t\t\treturn batch\n\t\t})\n\t}\n" +
+			"\tfor i, c := range batch {\n\t\tif told {\n\t\t\tcontinue\n\t\t}\n",
+		By: []string{"syscalls"},
+	},
+	{
+		Name: "made-in-place", What: "the first open makes the file under its own name (I16)",
+		File: "storage/boltstore/open.go", Old: "if err := create(path, o); err != nil {",
+		New: "db, err := openFile(path, &bbolt.Options{Timeout: o.Timeout})\n\t\tif err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tif err := errors.Join(db.Update(createBuckets), db.Close()); err != nil {",
+		By:  []string{"syscalls"},
+	},
+	{
+		Name: "result-not-in-the-journal", What: "a result is in memory, but not in the journal's record (I1, I2)",
+		File: "storage/boltstore/journal.go", Old: "case was.result == nil || !bytes.Equal(was.result, now.result):", New: "case was.result != nil && !bytes.Equal(was.result, now.result):",
+		By: []string{"syscalls"},
+	},
+	{
+		Name: "failed-sync-is-success", What: "a commit whose write or sync failed is told as done (I13)",
+		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "if err = guarded(btx.Commit); !isFull(err) {\n\t\terr = nil\n\t}\n",
+		By: []string{"faults"},
+	},
+	{
+		Name: "failed-commit-is-retried", What: "a commit whose write or sync failed is tried again in memory (I13)",
+		File: "storage/boltstore/batch.go", Old: "if !isFull(err) {\n\t\treturn false", New: "if isFull(err) == isFull(nil) && err == nil {\n\t\treturn false",
+		By: []string{"faults"},
+	},
+	{
+		Name: "full-is-success", What: "a commit that did not fit is told as done (I14)",
+		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "if err = guarded(btx.Commit); isFull(err) {\n\t\terr = nil\n\t}\n",
+		By: []string{"faults"},
+	},
+	{
+		Name: "full-is-unknown", What: "a commit that did not fit fails the store (I14)",
+		File: "storage/boltstore/batch.go", Old: "if s.certainlyFull(err, btx, before) {", New: "if s.certainlyFull(err, btx, before) && s.failed.Load() {",
+		By: []string{"faults"},
+	},
+	{
+		Name: "bad-range-is-500", What: "a range that cannot be is answered 500 (promise 9)",
+		File: "httpapi/content.go", Old: "case http.StatusRequestedRangeNotSatisfiable:", New: "case http.StatusTeapot:",
+		By: []string{"requests"},
+	},
+	{
+		Name: "bad-key-panics", What: "an Idempotency-Key of one quote panics (promise 9)",
+		File: "httpapi/params.go", Old: "if len(s) < 2 || s[0] != '\"' ||", New: "if s[0] != '\"' ||",
+		By: []string{"requests"},
+	},
+	{
+		Name: "utf8-not-checked", What: "a body that is not UTF-8 is taken (promise 9)",
+		File: "httpapi/body.go", Old: "case !utf8.Valid(p):", New: "case !utf8.Valid(nil):",
+		By: []string{"requests"},
+	},
+	{
+		Name: "refused-after-the-effect", What: "a progress that says nothing is refused, and has its effect (promise 9)",
+		File: "httpapi/settle.go", Old: "default:\n\t\t\treturn invalid(\"progress:", New: "default:\n\t\t\tc.broker.Progress(r.Context(), j.ID, t, jobqueue.Progress{Fraction: 0.9})\n\t\t\treturn invalid(\"progress:",
+		By: []string{"requests"},
+	},
+	{
+		Name: "wall-clock-deadline", What: "a lease ends by the machine's clock, not by the store's (I5, I9)",
+		File: "jobqueue/lifecycle.go", Old: "st.LeaseExpires = s.now.Add(window)", New: "st.LeaseExpires = time.Now().UTC().Add(window)",
+		By: []string{"clocks"},
+	},
+	{
+		Name: "wall-clock-read-again", What: "the wall clock is read while the store is open (I9)",
+		File: "storage/boltstore/txn.go", Old: "s.clock.now()", New: "s.opts.WallClock().UTC()",
+		By: []string{"clocks"},
+	},
+	{
+		Name: "lease-not-clamped", What: "a wall clock that has gone back leaves a lease more than it was given (I9)",
+		File: "storage/boltstore/clock.go", Old: "if o.TrustWallClock {", New: "if o.TrustWallClock || wall.Before(lastCommit) {",
+		By: []string{"clocks"},
+	},
+	{
+		Name: "lapse-early", What: "a lease lapses a second before its end (I5, I8)",
+		File: "jobqueue/lifecycle.go", Old: "st.Due = earliest(st.LeaseExpires, st.Deadline)", New: "st.Due = earliest(st.LeaseExpires.Add(-time.Second), st.Deadline)",
+		By: []string{"century", "clocks"},
+	},
+	{
+		Name: "lapse-late", What: "the timeline wakes two seconds late (I8)",
+		File: "jobqueue/timeline.go", Old: "	if t.early(due) {\n		return\n	}\n	t.mu.Lock()", New: "	due = due.Add(2 * time.Second)\n	if t.early(due) {\n		return\n	}\n	t.mu.Lock()",
+		By: []string{"century"},
+	},
 }
