@@ -84,7 +84,7 @@ type request struct {
 // newRequest returns a request that breaks a rule, or several, or seldom none.
 func (w *world) newRequest(rnd *rand.Rand, o *operation) *request {
 	q := &request{operation: o, path: make(map[string]string), header: http.Header{}}
-	id := one(rnd, w.ids...)
+	id := w.id(rnd)
 	q.header.Set("Authorization", "Bearer "+token)
 	spoilable := 0
 	for _, p := range o.params {

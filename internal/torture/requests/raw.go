@@ -17,9 +17,17 @@ type raw struct {
 
 func one[T any](rnd *rand.Rand, of ...T) T { return of[rnd.IntN(len(of))] }
 
-// good returns a well-formed request, which would be served.
+// id returns the id of a job, often of one that runs.
+func (w *world) id(rnd *rand.Rand) string {
+	if rnd.IntN(2) == 0 {
+		return one(rnd, w.running...)
+	}
+	return one(rnd, w.ids...)
+}
+
+// good returns a well-formed request, which might be served.
 func (w *world) good(rnd *rand.Rand) *raw {
-	id, queue := one(rnd, w.ids...), strings.ReplaceAll(one(rnd, w.queues...), "/", "%2F")
+	id, queue := w.id(rnd), strings.ReplaceAll(one(rnd, w.queues...), "/", "%2F")
 	r := &raw{version: "HTTP/1.1", header: []string{"Host: test", "Authorization: Bearer " + token}}
 	withToken := func(body string) {
 		if rnd.IntN(2) == 0 {
@@ -35,7 +43,7 @@ func (w *world) good(rnd *rand.Rand) *raw {
 		r.method, r.target, r.body = "POST", "/v1/queues/"+queue+"/jobs", []byte(`{"payload":{"a":[1,2]},"name":"n","tags":{"a":"b"},"priority":1,"delay_seconds":100000}`)
 	case 1:
 		r.method, r.target, r.body = "POST", "/v1/queues/"+queue+"/jobs?name=n&delay=100000&tag.a=b&deadline=2100-01-01T00:00:00Z", []byte("raw payload")
-		r.header = append(r.header, "Content-Type: image/png", "Idempotency-Key: "+one(rnd, "k", `"k\"q"`))
+		r.header = append(r.header, "Content-Type: image/png", "Idempotency-Key: "+one(rnd, "k", `"k\"q"`, `"k`, `"`))
 	case 2:
 		r.method, r.target = one(rnd, "GET", "POST"), "/v1/queues/"+queue+"/poll?timeout="+one(rnd, "0", "1")+"&max="+one(rnd, "1", "2")+"&lease=40000"
 	case 3:

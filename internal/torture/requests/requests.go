@@ -31,7 +31,7 @@ var Technique = &attack.Technique{
 	Unit:    "requests",
 	CI:      20_000,
 	Release: 1_000_000,
-	Control: 20_000,
+	Control: 60_000,
 	Minutes: 3,
 	Run:     run,
 }

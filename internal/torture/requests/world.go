@@ -33,7 +33,8 @@ type world struct {
 	now     func() string // what is being sent, for bad
 	queues  []string
 	ids     []string          // of jobs in every state
-	tokens  map[string]string // of those that run
+	running []string          // of those that run
+	tokens  map[string]string // of their deliveries
 	uploads []string          // where uploads are put, and their keys
 	keys    []string
 
@@ -105,6 +106,7 @@ func (w *world) fill() {
 	for range 3 {
 		add("work", jobqueue.NewJob{})
 		d := take("work")
+		w.running = append(w.running, d.ID.String())
 		w.tokens[d.ID.String()] = d.Token.String()
 	}
 	add("work", jobqueue.NewJob{})
