@@ -24,26 +24,45 @@ import (
 // The options are those that the load's broker had; whether ended jobs are kept is taken from them. Nothing is changed, but that what is due is
 // done, as with every broker.
 func (l *Ledger) Audit(ctx context.Context, s storage.Store, o *jobqueue.Options) []string {
-	a := &auditor{Ledger: l, ctx: ctx, kept: o == nil || o.Retention >= 0, bad: slices.Clone(l.bad)}
+	first := slices.Clone(l.bad)
 	if c, ok := s.(storage.Checker); ok {
 		if err := c.Check(ctx); err != nil {
-			a.wrong("check: %v", err)
+			first = append(first, fmt.Sprintf("check: %v", err))
 		}
 	}
 	b, err := jobqueue.New(s, o)
 	if err != nil {
-		return append(a.bad, fmt.Sprintf("broker: %v", err))
+		return append(first, fmt.Sprintf("broker: %v", err))
 	}
 	defer b.Shutdown(context.WithoutCancel(ctx))
-	a.b = b
-	if a.load(); len(a.bad) > 0 && ctx.Err() != nil {
-		return nil // nobody waits for it
+	const tries = 10
+	for try := 1; ; try++ {
+		a := &auditor{Ledger: l, ctx: ctx, b: b, kept: o == nil || o.Retention >= 0, bad: slices.Clone(first)}
+		a.load()
+		a.lost()
+		for _, j := range a.found {
+			a.whole(j)
+		}
+		switch {
+		case len(a.bad) == 0:
+			return nil
+		case ctx.Err() != nil:
+			return nil // nobody waits for it
+		case try == tries || !a.moved():
+			return a.bad
+		}
 	}
-	a.lost()
-	for _, j := range a.found {
-		a.whole(j)
+}
+
+// moved reports whether a job has changed since it was read, because it was due: what else was read does not fit it then.
+func (a *auditor) moved() bool {
+	for _, was := range a.found {
+		now, err := a.b.Job(a.ctx, was.ID)
+		if err != nil && !a.kept || err == nil && now.Version != was.Version {
+			return true
+		}
 	}
-	return a.bad
+	return false
 }
 
 // Drain receives all that a store delivers, and tells of what had ended. The jobs stay leased.

@@ -2,6 +2,7 @@ package life
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -247,13 +248,13 @@ func Fill(n, i, size int) []byte {
 	}
 	p := make([]byte, size)
 	x := uint64(n)<<20 ^ uint64(i)<<1 | 1
-	for k := range p {
-		if k%8 == 0 {
-			x ^= x << 13
-			x ^= x >> 7
-			x ^= x << 17
-		}
-		p[k] = byte(x >> (k % 8 * 8))
+	var eight [8]byte
+	for rest := p; len(rest) > 0; {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		binary.LittleEndian.PutUint64(eight[:], x)
+		rest = rest[copy(rest, eight[:]):]
 	}
 	return p
 }
