@@ -248,13 +248,16 @@ func Fill(n, i, size int) []byte {
 	}
 	p := make([]byte, size)
 	x := uint64(n)<<20 ^ uint64(i)<<1 | 1
-	var eight [8]byte
 	for rest := p; len(rest) > 0; {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
-		binary.LittleEndian.PutUint64(eight[:], x)
-		rest = rest[copy(rest, eight[:]):]
+		if len(rest) < 8 {
+			copy(rest, binary.LittleEndian.AppendUint64(nil, x))
+			break
+		}
+		binary.LittleEndian.PutUint64(rest, x)
+		rest = rest[8:]
 	}
 	return p
 }
