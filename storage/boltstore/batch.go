@@ -16,6 +16,9 @@ import (
 // calls and whatever came after them.
 func (s *Store) runAll(calls []*call, more func() []*call) {
 	keep := s.limits
+	if s.isScarce() {
+		keep = keep.scarce()
+	}
 	for len(calls) > 0 {
 		if s.failed.Load() {
 			setErr(calls, storage.ErrFailed)
@@ -30,7 +33,12 @@ func (s *Store) runAll(calls []*call, more func() []*call) {
 			continue
 		}
 		if !keep.none() { // perhaps it was but the writing back that did not fit
-			keep = limits{}
+			s.scarce.Store(int64(time.Since(s.opened) + fullFor))
+			if keep.most == 0 {
+				keep = keep.scarce()
+			} else {
+				keep = limits{}
+			}
 			continue
 		}
 		// The commit did not fit and had no effect. Those that brought nothing new go first, then the others, in ever smaller parts, until
@@ -49,6 +57,11 @@ func (s *Store) runAll(calls []*call, more func() []*call) {
 		s.runAll(parts[cut:], nil)
 		return
 	}
+}
+
+func (s *Store) isScarce() bool {
+	until := s.scarce.Load()
+	return until != 0 && time.Since(s.opened) < time.Duration(until)
 }
 
 func boolToInt(b bool) int {

@@ -95,6 +95,7 @@ func (r *reader) journalRecord(key, value []byte) []byte {
 func (r *reader) replay() (*overlay, error) {
 	r.overlay = new(overlay) // the jobs are read from the trees
 	o := r.overlay.edit()
+	o.unended = r.unended()
 	if r.top.Bucket(bucketNames[inJournal]) == nil {
 		return o, nil // format 1
 	}
@@ -123,6 +124,18 @@ func (r *reader) replay() (*overlay, error) {
 		o.lost = append(o.lost, id)
 	}
 	return o, nil
+}
+
+// unended counts the jobs that have not ended, as far as the counters can be read: who needs more than an estimate finds the damage.
+func (r *reader) unended() (n int64) {
+	defer func() { _ = recover() }()
+	c := r.bucket(inCounters).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if _, counts, err := decodeCounters(k, v); err == nil {
+			n += counts.Unfinished()
+		}
+	}
+	return n
 }
 
 // replayOp reads one op and does to the overlay what it says. An op on a job whose records in the trees are damaged is passed over, and

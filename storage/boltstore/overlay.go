@@ -27,6 +27,19 @@ func (j *job) size() int {
 	return structs + specLen(j.Spec) + len(j.payload) + len(j.result)
 }
 
+// treeRoom is roughly what it is still going to take in the trees. What its end takes is in there once it has ended; before that the room
+// counts it with all jobs that have not ended.
+func (j *job) treeRoom() int {
+	n := len(j.result)
+	if !j.stored {
+		n += specLen(j.Spec) + len(j.payload)
+	}
+	if j.State.Ended() {
+		n += endRoom
+	}
+	return n
+}
+
 func (j *job) inOverlay() bool { return j != nil && j.since != 0 }
 
 // An overlay holds the jobs whose latest state is in the journal, and not in the trees. It stands for one commit; the transaction
@@ -40,6 +53,8 @@ type overlay struct {
 	keys  index // hash of the key, id
 
 	bytes     int          // the size of its jobs
+	room      int          // what they are going to take in the trees
+	unended   int64        // jobs of the whole store that have not ended
 	journal   []batchTrace // the records of the journal, the oldest first
 	journaled int          // their bytes
 	lost      []storage.ID // jobs whose latest change could not be replayed, since their records in the trees are damaged
@@ -109,9 +124,11 @@ func (o *overlay) replace(was, now *job) {
 	}
 	if was != nil {
 		o.bytes -= was.size()
+		o.room -= was.treeRoom()
 	}
 	if now != nil {
 		o.bytes += now.size()
+		o.room += now.treeRoom()
 		o.ids.set(idSpot(&now.ID), now)
 	} else {
 		o.ids.remove(idSpot(&was.ID))

@@ -38,6 +38,7 @@ type queue struct {
 	dirty  bool           // counters are to be written
 	record *storage.Queue // decoded from rec, nil until asked for
 	call   uint64         // the call that logged this queue last
+	before int64          // jobs that had not ended when the counters were read
 }
 
 // counters are what a call may change of a queue, and what is put back when it fails.
@@ -341,7 +342,7 @@ func (r *reader) counted(name storage.QueueName) (*queue, error) {
 	if q.next, q.counts, err = decodeCounters(key, rec); err != nil {
 		return nil, &storage.CorruptError{Queue: name, Record: "counters", Err: err}
 	}
-	q.loaded = true
+	q.loaded, q.before = true, q.counts.Unfinished()
 	return q, nil
 }
 

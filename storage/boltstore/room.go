@@ -15,6 +15,9 @@ const (
 	fullFor = time.Second
 	// pathCost is what a transaction rewrites at least: a page for each level of each order.
 	pathCost = 128 << 10
+	// endRoom is what a job's record and places grow by until it has ended, with a short text. What is accepted leaves that free, so that it
+	// can be delivered and acked.
+	endRoom = 288
 )
 
 // A room says how much those who bring something new may still write in a transaction. It is an estimate, which keeps the
@@ -34,7 +37,7 @@ func (r *room) take(n int) bool {
 	if !r.bounded() {
 		return true
 	}
-	need := int64(n) + int64(n)/8 + 512
+	need := int64(n) + int64(n)/8 + endRoom
 	if need > r.left {
 		return false
 	}
@@ -62,7 +65,7 @@ func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) room {
 	stats := s.db.Stats()
 	page := int64(s.db.Info().PageSize)
 	free := limit - btx.Size() + int64(stats.FreePageN+stats.PendingPageN)*page
-	return room{left: max(0, free-min(reserve, limit/4)-pathCost-int64(o.bytes))}
+	return room{left: max(0, free-min(reserve, limit/4)-pathCost-int64(o.room)-o.unended*endRoom)}
 }
 
 // sizeLimit returns how far the pages of a file may reach before bbolt, which grows files in steps, meets MaxSize.

@@ -39,6 +39,7 @@ type Store struct {
 	durable    atomic.Uint64 // the last commit known to be on disk
 	failed     atomic.Bool   // an outcome is unknown
 	fullUntil  atomic.Int64  // time since opened until which the file is not to grow
+	scarce     atomic.Int64  // the same until which little is written back at a time
 
 	commits, updates atomic.Uint64
 	written          atomic.Int64
@@ -71,6 +72,7 @@ func newStore(db *bbolt.DB, owned bool, o Options) (*Store, error) {
 	if o.limits != (limits{}) {
 		s.limits = o.limits
 	}
+	s.limits = s.limits.within(db.MaxSize)
 	var r reader
 	err := guarded(func() error {
 		if err := upgrade(db); err != nil {

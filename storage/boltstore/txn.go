@@ -253,6 +253,9 @@ func (t *txn) flush(l limits) (err error) {
 		return err
 	}
 	for _, q := range t.queues {
+		if q.loaded || q.number == 0 { // read, or deleted since
+			t.overlay.unended += q.counts.Unfinished() - q.before
+		}
 		if !q.dirty || !q.loaded || q.number == 0 {
 			continue
 		}

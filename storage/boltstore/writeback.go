@@ -1,6 +1,12 @@
 package boltstore
 
-import "github.com/pollackq/pollack/storage"
+import (
+	"bytes"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
+)
 
 // limits bound an overlay and its journal: how long an open after a crash takes, and how much memory the store. The zero value is no bound.
 type limits struct {
@@ -12,9 +18,28 @@ type limits struct {
 	// quantum is how many jobs are written back at least once an overlay is over the others: for few callers it costs less to write many
 	// jobs now and then than a few with each commit.
 	quantum int
+	// most, if it is not 0, is how many jobs are written back at most with one batch, beyond as many as that took into the overlay.
+	most int
 }
 
 var defaultLimits = limits{jobs: 4096, bytes: 8 << 20, records: 256, journal: 8 << 20, quantum: 256}
+
+// scarce are limits where room is scarce: as few pages as can be are written at a time.
+func (l limits) scarce() limits {
+	l.quantum, l.most = 1, 16
+	return l
+}
+
+// within returns limits for a file of bounded size: what is in the journal stands in the file a second time once it is written back.
+func (l limits) within(maxSize int) limits {
+	if maxSize <= 0 {
+		return l
+	}
+	return limits{
+		jobs: min(l.jobs, maxSize>>12), bytes: min(l.bytes, maxSize>>3), records: l.records, journal: min(l.journal, maxSize>>4),
+		quantum: min(l.quantum, max(1, maxSize>>16)),
+	}
+}
 
 func (l limits) none() bool { return l == limits{} }
 
@@ -28,6 +53,9 @@ func (o *overlay) over(l limits) bool {
 func (t *txn) writeBack(l limits) error {
 	o := t.overlay
 	for n := 0; len(o.journal) > 0 && (o.over(l) || 0 < n && n < l.quantum); {
+		if l.most > 0 && n >= l.most+len(t.entered) {
+			return nil
+		}
 		oldest := o.journal[0]
 		for _, id := range oldest.entered {
 			// Whoever left the overlay and entered it again belongs to a later record.
@@ -75,6 +103,9 @@ func (t *txn) writeJob(j *job) error {
 		return t.deleteJob(j)
 	}
 	id := t.keep(j.ID[:])
+	if j.stored {
+		t.grows(inStatus)
+	}
 	if err := t.bucket(inStatus).Put(id, t.arena.took(appendStatus(t.arena.next(statusLen), id, j.queue, &j.Status))); err != nil {
 		return err
 	}
@@ -91,6 +122,9 @@ func (t *txn) writeJob(j *job) error {
 		}
 	}
 	if j.result != nil {
+		if j.stored {
+			t.grows(inData)
+		}
 		key := t.dataKey(j, kindResult)
 		if err := data.Put(key, t.arena.took(appendInline(t.arena.next(len(j.result)+2+sumLen), key, j.result))); err != nil {
 			return err
@@ -99,6 +133,9 @@ func (t *txn) writeJob(j *job) error {
 	return t.eachPlace(j, func(in int, key []byte) error {
 		rec := t.arena.next(1 + idLen + sumLen)
 		if in == inKeys {
+			if next, _ := t.cursor(inKeys).Seek(key); bytes.HasPrefix(next, key[:numberLen]) {
+				t.grows(inKeys)
+			}
 			rec = appendKeyTarget(rec, key, j.ID)
 		} else {
 			rec = appendPlace(rec, key)
@@ -106,6 +143,10 @@ func (t *txn) writeJob(j *job) error {
 		return t.bucket(in).Put(key, t.arena.took(rec))
 	})
 }
+
+// grows has the full pages of a bucket be split in halves by this transaction, which writes in the middle of them. Where little is left
+// for the second half, as is right for what is only appended to, the first is soon full again, and small pages pile up.
+func (t *txn) grows(in int) { t.bucket(in).FillPercent = bbolt.DefaultFillPercent }
 
 // deleteJob deletes from the trees what they have of a job that is gone, whether or not it is still whole.
 func (t *txn) deleteJob(gone *job) error {
