@@ -2,28 +2,36 @@ package main
 
 import (
 	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/callbacks"
 	"github.com/pollackq/pollack/internal/torture/clocks"
 	"github.com/pollackq/pollack/internal/torture/faults"
 	"github.com/pollackq/pollack/internal/torture/fuzz"
 	"github.com/pollackq/pollack/internal/torture/kill"
+	"github.com/pollackq/pollack/internal/torture/histories"
 	"github.com/pollackq/pollack/internal/torture/power"
 	"github.com/pollackq/pollack/internal/torture/requests"
 	"github.com/pollackq/pollack/internal/torture/steps"
 	"github.com/pollackq/pollack/internal/torture/storm"
 	"github.com/pollackq/pollack/internal/torture/syscalls"
+	"github.com/pollackq/pollack/internal/torture/tenants"
 )
 
 // techniques are all there are, in the order in which they run.
 var techniques = []*attack.Technique{
+	histories.Technique,
 	steps.Technique,
 	steps.Stores,
 	storm.Parked,
 	storm.Duel,
+	storm.Slow,
 	kill.Technique,
+	kill.Stale,
 	syscalls.Technique,
 	faults.Technique,
 	power.Technique,
 	requests.Technique,
+	tenants.Technique,
+	callbacks.Addresses,
 	fuzz.Technique,
 	clocks.Jumps,
 	clocks.Century,

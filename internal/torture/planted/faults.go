@@ -5,7 +5,7 @@ var Faults = []*Fault{
 	{
 		Name: "no-sync", What: "commits are not synced (I1, I3)",
 		File: "storage/boltstore/open.go", Old: "NoFreelistSync: true, FreelistType", New: "NoSync: true, NoFreelistSync: true, FreelistType",
-		By: []string{},
+		By: []string{"power"},
 	},
 	{
 		Name: "lease-of-the-gone", What: "a job that is handed to a receiver whose client has just gone stays leased (I11)",
@@ -33,18 +33,28 @@ var Faults = []*Fault{
 		Old:  "\tif len(batch) > 0 {\n\t\ts.runAll(batch, func() []*call {\n\t\t\ts.gather()\n\t\t\tbatch = s.take(batch)\n\t\t\treturn batch\n\t\t})\n\t}\n\tfor i, c := range batch {\n",
 		New: "\ttold := false\n\tif len(batch) > 0 {\n\t\ts.runAll(batch, func() []*call {\n\t\t\tfor _, c := range batch {\n\t\t\t\tc.done <- struct{}{}\n\t\t\t}\n\t\t\ttold = true\n\t\t\treturn batch\n\t\t})\n\t}\n" +
 			"\tfor i, c := range batch {\n\t\tif told {\n\t\t\tcontinue\n\t\t}\n",
-		By: []string{"syscalls"},
+		By: []string{"kill", "power"},
 	},
 	{
 		Name: "made-in-place", What: "the first open makes the file under its own name (I16)",
 		File: "storage/boltstore/open.go", Old: "if err := create(path, o); err != nil {",
 		New: "db, err := openFile(path, &bbolt.Options{Timeout: o.Timeout})\n\t\tif err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tif err := errors.Join(db.Update(createBuckets), db.Close()); err != nil {",
-		By:  []string{"syscalls"},
+		By:  []string{"syscalls", "power"},
 	},
 	{
 		Name: "result-not-in-the-journal", What: "a result is in memory, but not in the journal's record (I1, I2)",
 		File: "storage/boltstore/journal.go", Old: "case was.result == nil || !bytes.Equal(was.result, now.result):", New: "case was.result != nil && !bytes.Equal(was.result, now.result):",
-		By: []string{"syscalls"},
+		By: []string{"kill", "syscalls"},
+	},
+	{
+		Name: "ack-not-in-the-journal", What: "that a job has ended without a result is in memory, but not in the journal's record (I3)",
+		File: "storage/boltstore/journal.go", Old: "if now.Job != was.Job {", New: "if now.Job != was.Job && (!now.State.Ended() || now.result != nil) {",
+		By: []string{"kill", "syscalls"},
+	},
+	{
+		Name: "old-token-does", What: "a token that a later delivery has superseded still does (I6)",
+		File: "jobqueue/token.go", Old: "case t != AnyToken && t != j.Token:", New: "case t != AnyToken && t != j.Token && j.State.Ended():",
+		By: []string{"stale"},
 	},
 	{
 		Name: "failed-sync-is-success", What: "a commit whose write or sync failed is told as done (I13)",
@@ -110,5 +120,68 @@ var Faults = []*Fault{
 		Name: "lapse-late", What: "the timeline wakes two seconds late (I8)",
 		File: "jobqueue/timeline.go", Old: "	if t.early(due) {\n		return\n	}\n	t.mu.Lock()", New: "	due = due.Add(2 * time.Second)\n	if t.early(due) {\n		return\n	}\n	t.mu.Lock()",
 		By: []string{"century"},
+	},
+	{
+		Name: "account-not-compared", What: "a job is found whosever it is (I18)",
+		File: "jobqueue/lookup.go", Old: "if !b.sees(j.Account) || j.State == storage.Staged {", New: "if j.State == storage.Staged {",
+		By: []string{"tenants"},
+	},
+	{
+		Name: "upload-account-not-compared", What: "an upload is found whosever it is (I18)",
+		File: "jobqueue/upload.go", Old: "j.Key == \"\" || !b.sees(j.Account) {", New: "j.Key == \"\" {",
+		By: []string{"tenants"},
+	},
+	{
+		Name: "credentials-not-compared", What: "any bearer token is somebody's (threat: Auth bypass)",
+		File: "httpapi/auth.go", Old: "subtle.ConstantTimeCompare(d.sums[i][:], sum[:])", New: "subtle.ConstantTimeCompare(d.sums[i][:0], sum[:0])",
+		By: []string{"tenants", "./httpapi TestEveryRouteDemandsCredentials"},
+	},
+	{
+		Name: "open-route", What: "one route asks for no credentials (threat: Auth bypass)",
+		File: "httpapi/settle.go", Old: "Redrive(w http.ResponseWriter, r *http.Request) {\n\th.handle(w", New: "Redrive(w http.ResponseWriter, r *http.Request) {\n\th.handleOpen(w",
+		By: []string{"tenants", "./httpapi TestEveryRouteDemandsCredentials"},
+	},
+	{
+		Name: "no-directory-sync", What: "the name of a new file is not made durable (I16)",
+		File: "storage/boltstore/open.go", Old: "return syncDir(dir)\n}\n\n// publish", New: "return nil\n}\n\n// publish",
+		By: []string{"power"},
+	},
+	{
+		Name: "synced-after-told", What: "callers are told when their commit is written, and it is synced after that (I1, I3)",
+		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "s.db.NoSync = true\n\terr = guarded(btx.Commit)\n\tgo s.db.Sync()\n",
+		By: []string{"power"},
+	},
+	{
+		Name: "meta-apart", What: "the numbers of the store are written in a commit of their own, after that of what they are about (I4)",
+		File: "storage/boltstore/txn.go", Old: "\treturn t.top.Put(metaKey, t.meta.append(nil))\n",
+		New: "\tlate, db := t.meta.append(nil), t.btx.DB()\n\tt.btx.OnCommit(func() {\n" +
+			"\t\tdb.Update(func(btx *bbolt.Tx) error { return btx.Bucket(topName).Put(metaKey, late) })\n\t})\n\treturn nil\n",
+		By: []string{"power"},
+	},
+	{
+		Name: "copy-not-synced", What: "the copy of Compact gets its name before it is durable (I25)",
+		File: "storage/boltstore/backup.go", Old: "errors.Join(err, db.Sync(), db.Close()); err != nil {\n\t\treturn err\n\t}\n\tif err := publish(temp, dst)",
+		New: "errors.Join(err, db.Close()); err != nil {\n\t\treturn err\n\t}\n\tif err := publish(temp, dst)",
+		By:  []string{"power"},
+	},
+	{
+		Name: "unwanted-body-awaited", What: "a body that nobody reads is awaited for ever (threat: Slowloris/slow body)",
+		File: "httpapi/handler.go", Old: "c.ctl.SetReadDeadline(time.Now().Add(c.h.opts.Patience))", New: "c.ctl.SetReadDeadline(time.Time{})",
+		By: []string{"slow"},
+	},
+	{
+		Name: "slow-body-awaited", What: "a body that is read may take for ever (threat: Slowloris/slow body)",
+		File: "httpapi/body.go", Old: "b.c.ctl.SetReadDeadline(at)", New: "b.c.ctl.SetReadDeadline(time.Time{})",
+		By: []string{"slow"},
+	},
+	{
+		Name: "slow-reader-awaited", What: "a client may take its answer as slowly as it likes (threat: Slowloris/slow body)",
+		File: "httpapi/content.go", Old: "w.c.ctl.SetWriteDeadline(w.c.until(w.start, w.n))", New: "w.c.ctl.SetWriteDeadline(time.Time{})",
+		By: []string{"slow"},
+	},
+	{
+		Name: "body-without-bound", What: "a body may be as large as it likes (threat: Memory blow-up)",
+		File: "httpapi/body.go", Old: "http.MaxBytesReader(c.w, r, limit)", New: "r",
+		By: []string{"slow"},
 	},
 }

@@ -32,7 +32,7 @@ var Duel = &attack.Technique{
 
 func runDuel(r *attack.Run) {
 	before := runtime.NumGoroutine()
-	s, err := newStage(r, httpapi.Options{MaxPolls: 2, MaxWait: time.Hour})
+	s, err := newStage(r, httpapi.Options{MaxPolls: 2, MaxWait: time.Hour}, 0)
 	if err != nil {
 		r.Bad("set up: %v", err)
 		return

@@ -46,7 +46,7 @@ const (
 func runParked(r *attack.Run) {
 	before := runtime.NumGoroutine()
 	size := max(1, min(most, r.N/2)) // so that there is a round after the first, which needs the places of that
-	s, err := newStage(r, httpapi.Options{MaxPolls: size + survivors, MaxWait: time.Hour})
+	s, err := newStage(r, httpapi.Options{MaxPolls: size + survivors, MaxWait: time.Hour}, 0)
 	if err != nil {
 		r.Bad("set up: %v", err)
 		return

@@ -30,11 +30,11 @@ type stage struct {
 	ledger *ledger
 }
 
-func newStage(r *attack.Run, o httpapi.Options) (*stage, error) {
+func newStage(r *attack.Run, o httpapi.Options, maxPayload int64) (*stage, error) {
 	s := &stage{run: r, clock: memstore.NewClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
 	s.store = memstore.New(&memstore.Options{Clock: s.clock})
 	var err error
-	if s.broker, err = jobqueue.New(s.store, &jobqueue.Options{Retention: -1, Tombstone: -1}); err != nil {
+	if s.broker, err = jobqueue.New(s.store, &jobqueue.Options{Retention: -1, Tombstone: -1, MaxPayload: maxPayload}); err != nil {
 		return nil, err
 	}
 	o.AllowAnonymous = true
