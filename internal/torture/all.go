@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,10 @@ func all(ctx context.Context, chosen []*attack.Technique, faults []*planted.Faul
 		t.row(technique, n, r)
 	}
 	t.end()
-	missed, err := controls(ctx, faults, chosen, o, out)
+	if o.ci {
+		faults = covering(faults)
+	}
+	missed, err := controls(ctx, faults, o, out)
 	if err != nil {
 		return err
 	}
@@ -103,8 +107,22 @@ func tail(s string) string {
 	return s
 }
 
+// covering chooses faults such that each technique has one to find: what a change has time for.
+func covering(faults []*planted.Fault) (some []*planted.Fault) {
+	covered := make(map[string]bool)
+	for _, f := range faults {
+		if slices.ContainsFunc(f.By, func(by string) bool { return !covered[by] && !strings.Contains(by, " ") }) {
+			some = append(some, f)
+			for _, by := range f.By {
+				covered[by] = true
+			}
+		}
+	}
+	return some
+}
+
 // controls plants each fault and looks whether what is to find it does.
-func controls(ctx context.Context, faults []*planted.Fault, chosen []*attack.Technique, o options, out io.Writer) (missed int, err error) {
+func controls(ctx context.Context, faults []*planted.Fault, o options, out io.Writer) (missed int, err error) {
 	if len(faults) == 0 {
 		return 0, nil
 	}
