@@ -70,8 +70,8 @@ func (t *timeline) at(due, now time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.early(due) {
-		return
+	if t.early(due) || t.life.Err() != nil {
+		return // after stop nobody would unset the alarm
 	}
 	t.unset()
 	t.next.Store(due.UnixMicro())
@@ -191,6 +191,9 @@ func passing(err error) bool {
 func (t *timeline) again(after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.life.Err() != nil {
+		return
+	}
 	t.unset()
 	timer := time.AfterFunc(after, t.look)
 	t.unset = func() { timer.Stop() }
