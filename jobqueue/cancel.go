@@ -40,6 +40,9 @@ func (b *Broker) Redrive(ctx context.Context, id ID) (*Job, error) {
 		if !q.Closed.IsZero() {
 			return nil, ErrQueueClosed
 		}
+		if _, err := b.find(s.tx, j.ID); err != nil { // it has just ended, and is not kept
+			return nil, err
+		}
 		if j.HasResult {
 			if err := s.tx.DeleteResult(j); err != nil {
 				return nil, err

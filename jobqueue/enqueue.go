@@ -359,7 +359,9 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	}
 	j, err := s.tx.JobByKey(e.keyOf(d))
 	if err == nil {
-		j, err = s.advance(j)
+		if _, err = s.advance(j); err == nil {
+			j, err = s.tx.JobByKey(e.keyOf(d)) // if it has just ended it may not have been kept
+		}
 	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
