@@ -68,7 +68,7 @@ func (a *Answer) version(i int) uint64 {
 
 // named has a job have the id that was told, if nobody has been told of it before.
 func (q *Queue) named(j *Job, id jobqueue.ID) *Job {
-	if j.ID == (jobqueue.ID{}) && id != (jobqueue.ID{}) && q.Find(id) == nil {
+	if j.ID == (jobqueue.ID{}) && id != (jobqueue.ID{}) && q.Find(id) == nil && q.at(j.Position) == j {
 		j = q.edit(j)
 		j.ID = id
 	}
@@ -84,7 +84,8 @@ func (q *Queue) enqueue(op *Op, got, want *Answer) {
 			told = got.Jobs[i]
 		}
 		if j := q.byKey(n.Key); j != nil {
-			if j = q.touch(j); j != nil {
+			q.touch(j)
+			if j = q.byKey(n.Key); j != nil {
 				if j.Request != n.Request || j.Priority != n.Priority || j.Delay != n.Delay || j.NewJob.Deadline != n.Deadline {
 					want.Err = KeyReused
 					return
@@ -310,6 +311,8 @@ func (q *Queue) change(op *Op, j *Job, want *Answer) (_ *Job, err string) {
 			err = WrongState
 		case q.Closed:
 			err = QueueClosed
+		case q.at(j.Position) != j: // it has just ended and is not kept
+			_, err = q.look(j.ID)
 		default: // as if it had just been enqueued, at its old position
 			j = q.edit(j)
 			j.State, j.Changed, j.Ended, j.Handed = jobqueue.Pending, true, 0, false

@@ -27,31 +27,34 @@ func earliest(a, b Time) Time {
 }
 
 // touch does to one job what the time until now has done, and returns the job as of now, nil if nothing is left of it. A deadline that has
-// passed comes before all else.
+// passed comes before all else. A job that ends so and is not kept is returned as it ended: whoever meets it in that moment learns how.
 func (q *Queue) touch(j *Job) *Job {
-	for position := j.Position; j != nil; j = q.at(position) {
+	for {
 		due := j.due()
 		if due == 0 || due > q.Now {
-			break
+			return j
 		}
 		switch {
 		case j.State == jobqueue.Gone:
 			q.drop(j)
+			return nil
 		case j.State.Ended():
 			q.retire(j, due)
+			if j = q.at(j.Position); j == nil {
+				return nil
+			}
 		case j.Deadline != 0 && j.Deadline <= q.Now:
-			q.end(j, jobqueue.Failed, jobqueue.CodeDeadline, "", false)
+			j = q.end(j, jobqueue.Failed, jobqueue.CodeDeadline, "", false)
 		case j.State == jobqueue.Running:
 			j = q.edit(j)
 			j.Lapses++
 			j.Lease = Lapsed
-			q.again(j, 0, true)
+			j = q.again(j, 0, true)
 		default: // scheduled, and its time has come
 			j = q.edit(j)
 			j.State, j.Changed = jobqueue.Pending, true
 		}
 	}
-	return j
 }
 
 // work does to all jobs what has become due.

@@ -120,8 +120,10 @@ func (b Broker) rest(ctx context.Context, op *model.Op, a *model.Answer) error {
 // states are in the order in which the model counts them.
 var states = [...]jobqueue.State{jobqueue.Scheduled, jobqueue.Pending, jobqueue.Running, jobqueue.Succeeded, jobqueue.Failed, jobqueue.Canceled}
 
-// errPages says that a list came in several pages, which are no one moment.
-var errPages = errors.New("several pages")
+// Pages is the text of the error of a List that came in several pages, which are no one moment.
+const Pages = "several pages"
+
+var errPages = errors.New(Pages)
 
 func (b Broker) list(ctx context.Context, op *model.Op, a *model.Answer) error {
 	jobs, next, err := b.Q.Jobs(ctx, jobqueue.ListOptions{State: op.State, Limit: jobqueue.MaxBatch})

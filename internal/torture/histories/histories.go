@@ -1,0 +1,327 @@
+// Package histories lets eight clients loose on a broker and then asks whether what they saw could have come from the model, had their calls
+// been done one by one, each at some moment between its beginning and its end: linearizability, checked by porcupine (I22). With it go that
+// no two unlapsed leases of a job exist (I5), that a superseded token changes nothing (I6), that one call ends a job (I7), that a receive
+// whose caller left holds nothing (I11), and the order of deliveries (I12): whatever the model says, while others do the same.
+//
+// A history has two hundred calls on one to three queues, each of which is checked by itself; nothing else is shared between queues. The
+// mix, in units of a hundred: on memory and bbolt, over HTTP, with the clock moved meanwhile, so that leases lapse, and ten with calls of
+// the store that fail before or after their effect, after which what was called is left open: it may have happened at any later time, or
+// never.
+//
+// It cannot find what shows only across a crash, nor what needs time that runs by itself.
+package histories
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/model"
+	"github.com/pollackq/pollack/internal/torture/model/drive"
+	"github.com/pollackq/pollack/jobqueue"
+	"github.com/pollackq/pollack/storage"
+	"github.com/pollackq/pollack/storage/boltstore"
+	"github.com/pollackq/pollack/storage/memstore"
+	"github.com/pollackq/pollack/storage/storagetest"
+)
+
+// Technique is histories.
+var Technique = &attack.Technique{
+	Name:    "histories",
+	Promise: "what eight clients see could have come from one after the other (I5, I6, I7, I11, I12, I22)",
+	Unit:    "histories",
+	CI:      2_000,
+	Release: 100_000,
+	Control: 1_000,
+	Minutes: 8,
+	Run:     run,
+}
+
+// A kind of histories. Those of a group share a store.
+type kind struct {
+	bolt, wire, times, faulty bool
+	size                      int // of a group
+	groups                    int // in a hundred histories
+}
+
+var kinds = []kind{
+	{size: 5, groups: 5},
+	{times: true, size: 4, groups: 6},
+	{bolt: true, size: 12, groups: 2},
+	{bolt: true, times: true, size: 4, groups: 1},
+	{wire: true, size: 4, groups: 1},
+	{bolt: true, wire: true, size: 4, groups: 1},
+	{faulty: true, size: 4, groups: 1},
+	{faulty: true, bolt: true, size: 4, groups: 1},
+	{faulty: true, wire: true, size: 2, groups: 1},
+}
+
+// A task is one group to be done.
+type task struct {
+	kind
+	first int // unit
+}
+
+func run(r *attack.Run) {
+	var tasks []task
+	for unit := 0; unit < r.N; {
+		for _, k := range kinds {
+			for range k.groups {
+				if unit < r.N {
+					tasks = append(tasks, task{k, unit})
+					unit += k.size
+				}
+			}
+		}
+	}
+	queue := make(chan task, len(tasks))
+	for _, t := range tasks {
+		queue <- t
+	}
+	close(queue)
+	var wg sync.WaitGroup
+	for range 4 { // those on bbolt wait for commits, and many receivers for jobs
+		wg.Go(func() {
+			for t := range queue {
+				if r.Over() {
+					return
+				}
+				doGroup(r, t)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A group is histories that share a store, all under way at once.
+type group struct {
+	r      *attack.Run
+	task   task
+	timed  *drive.Timed
+	broker *jobqueue.Broker
+	now    atomic.Int64 // counts the beginnings and ends of calls
+
+	mu    sync.Mutex // held while the clock moves; guards what follows
+	spent time.Duration
+	moves []move
+}
+
+// A move of the clock concerns all histories of a group.
+type move struct {
+	d          time.Duration
+	begun, end int64
+}
+
+// A history is what the clients of some queues did.
+type history struct {
+	kind
+	g     *group
+	unit  int
+	lines []*line
+	pen   pen
+
+	// Some jobs have deadlines. Then no receive waits: one that finds only jobs whose deadlines have passed has these fail, and goes on to wait,
+	// which are two moments.
+	deadlines bool
+}
+
+func (h *history) count(figure string) { h.g.r.Count(figure, 1) }
+
+func doGroup(r *attack.Run, t task) {
+	g := &group{r: r, task: t}
+	bad := func(format string, args ...any) {
+		r.Bad("histories from %d on: %s", t.first, fmt.Sprintf(format, args...))
+	}
+	var store storage.Store = memstore.New(nil)
+	if t.bolt {
+		path := filepath.Join(r.Dir, fmt.Sprintf("histories-%d.db", t.first))
+		defer os.Remove(path)
+		var err error
+		if store, err = boltstore.Open(path, nil); err != nil {
+			bad("open: %v", err)
+			return
+		}
+	}
+	faults := storagetest.Faulty(store, nil)
+	g.timed = drive.NewTimed(faults, !t.bolt)
+	var err error
+	if g.broker, err = jobqueue.New(g.timed, nil); err != nil {
+		bad("New: %v", err)
+		return
+	}
+	var server *drive.Server
+	if t.wire {
+		if server, err = drive.Serve(g.broker); err != nil {
+			bad("New: %v", err)
+			return
+		}
+	}
+	var hs []*history
+	for unit := t.first; unit < min(t.first+t.size, r.N); unit++ {
+		h, err := g.newHistory(unit, server)
+		if err != nil {
+			bad("Configure: %v", err)
+			return
+		}
+		hs = append(hs, h)
+	}
+	if t.faulty {
+		faults.Set(failing(r.Seed, uint64(t.first)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // generous: no call waits that long
+	var wg sync.WaitGroup
+	for _, h := range hs {
+		rnd := r.Rand(h.unit)
+		for n := range clients {
+			c := &client{h: h, n: n + 1, mine: make(map[*line][]jobqueue.Ack), rnd: rand.New(rand.NewPCG(rnd.Uint64(), rnd.Uint64()))}
+			wg.Go(func() { c.run(ctx) })
+		}
+	}
+	wg.Wait()
+	faults.Set(nil)
+	for _, h := range hs {
+		h.look(ctx)
+	}
+	if ctx.Err() != nil {
+		bad("some call did not return within a minute")
+	}
+	cancel()
+	if server != nil {
+		server.Close()
+	}
+	if err := g.broker.Shutdown(context.Background()); err != nil {
+		bad("Shutdown: %v", err)
+	}
+	if err := store.Close(); err != nil {
+		bad("Close: %v", err)
+	}
+	for _, h := range hs {
+		if !r.Over() {
+			h.judge()
+		}
+	}
+}
+
+// newHistory begins with queues that have no jobs.
+func (g *group) newHistory(unit int, server *drive.Server) (*history, error) {
+	h := &history{kind: g.task.kind, g: g, unit: unit, pen: pen{now: &g.now}}
+	rnd := g.r.Rand(unit)
+	h.deadlines = h.times && rnd.IntN(2) == 0
+	pick := func(of ...int) int { return of[rnd.IntN(len(of))] }
+	for k := range 1 + rnd.IntN(3) {
+		s := model.Settings{Lease: 5 * time.Minute, Retention: 24 * time.Hour, Tombstone: 24 * time.Hour, MaxDeliveries: pick(0, 0, 2, 3), Backlog: pick(0, 0, 0, 4)}
+		if h.times {
+			s.Lease, s.Retention = time.Duration(pick(1, 3, 10))*time.Second, time.Duration(pick(5, 30, 10_000))*time.Second
+			s.Tombstone = time.Duration(pick(-1, 5, 10_000)) * time.Second
+		}
+		if !h.wire && rnd.IntN(5) == 0 {
+			s.Retention = -1
+		}
+		q := g.broker.Queue(fmt.Sprintf("history-%d-%d", unit, k))
+		_, _, err := q.Configure(context.Background(), jobqueue.Settings{
+			Limits:  jobqueue.Limits{Lease: s.Lease, MaxDeliveries: s.MaxDeliveries, Retention: s.Retention, Tombstone: s.Tombstone},
+			Backlog: s.Backlog,
+		})
+		if err != nil {
+			return nil, err
+		}
+		l := &line{settings: s, caller: drive.Broker{B: g.broker, Q: q}}
+		if server != nil {
+			l.caller = drive.Wire{C: server.Client, Queue: q.Name().Name}
+		}
+		h.lines = append(h.lines, l)
+	}
+	return h, nil
+}
+
+// longest is how far the clock moves in all: less than it takes until a closed queue is forgotten.
+const longest = 50 * time.Second
+
+// advance moves the clock, for all histories of the group.
+func (g *group) advance(ctx context.Context, rnd *rand.Rand) {
+	d := time.Duration(1+rnd.IntN(4000)) * time.Millisecond
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.spent+d > longest {
+		return
+	}
+	g.spent += d
+	m := move{d: d, begun: g.now.Add(1)}
+	if err := g.timed.Advance(ctx, d); err != nil {
+		g.r.Bad("histories from %d on: after the clock moved by %v: %v", g.task.first, d, err)
+	}
+	m.end = g.now.Add(1)
+	g.moves = append(g.moves, m)
+}
+
+// look reads all at the end, when nothing is under way.
+func (h *history) look(ctx context.Context) {
+	for k, l := range h.lines {
+		c := &client{h: h, n: clients + 1 + k, rnd: h.g.r.Rand(h.unit), line: l}
+		c.do(ctx, k, &model.Op{Kind: model.Info})
+		if !h.wire {
+			c.do(ctx, k, &model.Op{Kind: model.List})
+		}
+	}
+}
+
+// judge checks each queue of the history by itself.
+func (h *history) judge() {
+	for k, l := range h.lines {
+		ops := h.pen.lines[k]
+		for i, m := range h.g.moves {
+			op := &model.Op{Kind: model.Advance, For: m.d}
+			for _, c := range []call{{op: op, how: moved, mark: i}, {op: op, how: worked, mark: i}} {
+				h.pen.noteAt(k, &c, &model.Answer{}, m.begun, m.end)
+			}
+		}
+		ops = h.pen.lines[k]
+		wrong, undecided := check(l.settings, ops)
+		if undecided {
+			h.count("not decided in time")
+		}
+		if wrong != "" {
+			h.g.r.Bad("history %d, queue %d, %s: %s", h.unit, k, h.kind, wrong)
+			return
+		}
+	}
+	h.g.r.Done(1)
+	h.count("histories " + h.kind.String())
+}
+
+func (k kind) String() string {
+	s := "on memory"
+	if k.bolt {
+		s = "on bbolt"
+	}
+	if k.wire {
+		s += " over HTTP"
+	}
+	if k.times {
+		s += " with a clock that moves"
+	}
+	if k.faulty {
+		s += " with faults"
+	}
+	return s
+}
+
+// failing returns what fails one call of the store in thirty.
+func failing(seed, n uint64) func(storagetest.Call) storagetest.Fault {
+	return func(c storagetest.Call) storagetest.Fault {
+		r := rand.New(rand.NewPCG(seed^n<<20, c.N))
+		if r.IntN(30) > 0 {
+			return storagetest.Fault{}
+		}
+		return []storagetest.Fault{
+			{Kind: storagetest.Before, Err: storage.ErrBusy}, {Kind: storagetest.Before}, {Kind: storagetest.Undone, Err: storage.ErrFull}, {Kind: storagetest.Undone},
+			{Kind: storagetest.Undone, Err: storage.ErrOutcomeUnknown}, {Kind: storagetest.After}, {Kind: storagetest.After}, {Kind: storagetest.Rerun},
+		}[r.IntN(8)]
+	}
+}
