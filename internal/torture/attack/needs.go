@@ -8,7 +8,7 @@ import (
 )
 
 // packages are the Debian packages of programs that are not named like theirs.
-var packages = map[string]string{"nginx": "nginx-light", "fusermount3": "fuse3", "h2load": "nghttp2-client", "mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs"}
+var packages = map[string]string{"nginx": "nginx-light", "fusermount3": "fuse3", "h2load": "nghttp2-client", "mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs", "ip": "iproute2"}
 
 // Missing says what a technique needs and is not there, "" if nothing. With CI set, and as root, it installs programs from Debian.
 func Missing(ctx context.Context, t *Technique) string {
