@@ -5,11 +5,13 @@ import (
 	"github.com/pollackq/pollack/internal/torture/callbacks"
 	"github.com/pollackq/pollack/internal/torture/clocks"
 	"github.com/pollackq/pollack/internal/torture/faults"
+	"github.com/pollackq/pollack/internal/torture/full"
 	"github.com/pollackq/pollack/internal/torture/fuzz"
-	"github.com/pollackq/pollack/internal/torture/kill"
 	"github.com/pollackq/pollack/internal/torture/histories"
+	"github.com/pollackq/pollack/internal/torture/kill"
 	"github.com/pollackq/pollack/internal/torture/power"
 	"github.com/pollackq/pollack/internal/torture/requests"
+	"github.com/pollackq/pollack/internal/torture/rot"
 	"github.com/pollackq/pollack/internal/torture/steps"
 	"github.com/pollackq/pollack/internal/torture/storm"
 	"github.com/pollackq/pollack/internal/torture/syscalls"
@@ -28,7 +30,9 @@ var techniques = []*attack.Technique{
 	kill.Stale,
 	syscalls.Technique,
 	faults.Technique,
+	full.Technique,
 	power.Technique,
+	rot.Technique,
 	requests.Technique,
 	tenants.Technique,
 	callbacks.Addresses,

@@ -184,4 +184,25 @@ var Faults = []*Fault{
 		File: "httpapi/body.go", Old: "http.MaxBytesReader(c.w, r, limit)", New: "r",
 		By: []string{"slow"},
 	},
+	{
+		Name: "dial-not-checked", What: "the address that is dialled is not looked at (threats: SSRF, DNS rebinding)",
+		File: "httpapi/outbound/client.go", Old: "dialer.Control = control", New: "_ = control",
+		By: []string{"callbacks", "./httpapi/outbound TestANameThatChangesItsAddressIsFoundOutAtTheDial"},
+	},
+	{
+		Name: "second-dial-not-checked", What: "the address is looked at in every other dial only (threat: DNS rebinding)",
+		File: "httpapi/outbound/client.go", Old: "func control(network, address string, _ syscall.RawConn) error {",
+		New: "var dials int\n\nfunc control(network, address string, _ syscall.RawConn) error {\n\tif dials++; dials%2 == 0 {\n\t\treturn nil\n\t}",
+		By:  []string{"callbacks"},
+	},
+	{
+		Name: "redirects-followed", What: "redirects are followed (threat: Redirect to inside)",
+		File: "httpapi/outbound/client.go", Old: "{ return http.ErrUseLastResponse },\n\t\tTransport:", New: "{ return nil },\n\t\tTransport:",
+		By: []string{"callbacks", "./httpapi/outbound TestARedirectIsNotFollowed"},
+	},
+	{
+		Name: "wrapped-is-public", What: "all of IPv6 counts as public, also what wraps IPv4 (threat: SSRF)",
+		File: "httpapi/outbound/address.go", Old: "netip.MustParsePrefix(\"2000::/3\")", New: "netip.MustParsePrefix(\"::/0\")",
+		By: []string{"callbacks"},
+	},
 }
