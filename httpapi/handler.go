@@ -131,11 +131,11 @@ func (c *call) authenticate() (err error) {
 	return err
 }
 
-// guard closes the connection after a chunked HTTP/1 request: net/http accepts one that has a Content-Length too and hides that it
-// had, and what a proxy in front took for the end of it may be another's request. And it bounds how long the body of a request may take that nobody
-// reads, since net/http reads it before it answers.
+// guard closes the connection after an HTTP/1 request about whose end a proxy in front may have thought otherwise, so that what the proxy took for a part
+// of it is not handled as another's: net/http accepts a chunked one that has a Content-Length too, takes one of HTTP/1.0 for never chunked, and hides in
+// both cases what the header said. And it bounds how long the body of a request may take that nobody reads, since net/http reads it before it answers.
 func (c *call) guard() {
-	if c.r.ProtoMajor == 1 && len(c.r.TransferEncoding) > 0 {
+	if c.r.ProtoMajor == 1 && (len(c.r.TransferEncoding) > 0 || c.r.ProtoMinor == 0) {
 		c.w.Header().Set("Connection", "close")
 	}
 	if c.r.Body != http.NoBody && paced(c.r) {
