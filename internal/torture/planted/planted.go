@@ -46,7 +46,8 @@ func (f *Fault) Plant(ctx context.Context, attack func(program, technique string
 		} else {
 			if program == "" {
 				program = filepath.Join(dir, "torture")
-				if out, err := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", program, ".").CombinedOutput(); err != nil {
+				told := "-X github.com/pollackq/pollack/internal/torture/attack.Overlay=" + overlay
+				if out, err := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-ldflags", told, "-o", program, ".").CombinedOutput(); err != nil {
 					return found, append(errs, fmt.Errorf("build: %w\n%s", err, out))
 				}
 			}
