@@ -12,7 +12,8 @@ import (
 
 // A Secret is what sender and receiver share. Its text is "whsec_" and the base64 of the bytes that sign, which Standard Webhooks wants to be
 // 24 to 64 random ones; any other text signs with the bytes that it consists of. It does not show itself when it is formatted or logged:
-// string(s) is the text. JSON has the text, too.
+// string(s) is the text. JSON has the text, too, and so has package fmt where it asks no methods: for a field that is not exported, and for
+// the verbs %p and %w, which are wrong here.
 type Secret string
 
 const (
@@ -63,7 +64,7 @@ func (s Secret) String() string { return redacted }
 // GoString does not show the secret.
 func (s Secret) GoString() string { return redacted }
 
-// Format does not show the secret, whatever the verb.
+// Format does not show the secret, whatever the verb, if it is asked: for %p and %w it is not.
 func (s Secret) Format(f fmt.State, verb rune) { io.WriteString(f, redacted) }
 
 // LogValue does not show the secret.
