@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,7 @@ type task struct {
 }
 
 func run(r *attack.Run) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much is made here, and little of it kept
 	var tasks []task
 	for unit := 0; unit < r.N; {
 		for _, k := range kinds {

@@ -205,4 +205,75 @@ var Faults = []*Fault{
 		File: "httpapi/outbound/address.go", Old: "netip.MustParsePrefix(\"2000::/3\")", New: "netip.MustParsePrefix(\"::/0\")",
 		By: []string{"callbacks"},
 	},
+	{
+		Name: "new-webhook-id", What: "each attempt of a callback has a webhook-id of its own (I21)",
+		File: "httpapi/callback/send.go", Old: "u, d.ID.String(), body, began)", New: "u, d.ID.String()+d.Token.String(), body, began)",
+		By: []string{"told", "./httpapi/callback TestAttemptsFollowTheSchedule"},
+	},
+	{
+		Name: "acked-before-it-is-sent", What: "a callback is settled before its attempt (I21)",
+		File: "httpapi/callback/send.go", Old: "limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)",
+		New: "if err := d.Ack(ctx); err != nil {\n\t\treturn err\n\t}\n\tlimited, cancel := context.WithTimeout(ctx, s.opts.Timeout)",
+		By:  []string{"told"},
+	},
+	{
+		Name: "cancel-is-not-told", What: "a job that is canceled tells no outbox (I21)",
+		File: "jobqueue/outbox.go", Old: "if len(j.Outbox) == 0 {", New: "if len(j.Outbox) == 0 || j.State == storage.Canceled {",
+		By: []string{"told"},
+	},
+	{
+		Name: "token-not-compared", What: "a superseded token settles a job (I6, I7)",
+		File: "jobqueue/token.go", Old: "case t != AnyToken && t != j.Token:", New: "case t != AnyToken && t != j.Token && j.State.Ended():",
+		By: []string{"histories", "steps"},
+	},
+	{
+		Name: "delivery-not-counted", What: "deliveries are counted up to two only, so that MaxDeliveries is exceeded (promise 3)",
+		File: "jobqueue/lifecycle.go", Old: "st.Deliveries++", New: "st.Deliveries = min(st.Deliveries+1, 2)",
+		By: []string{"histories", "steps"},
+	},
+	{
+		Name: "late-extension", What: "a lease that was extended ends when it would have without, so that a job has two (I5)",
+		File: "jobqueue/lease.go", Old: ".Lease)).Truncate(time.Microsecond)\n\t\tst.Due = earliest(st.LeaseExpires, st.Deadline)", New: ".Lease)).Truncate(time.Microsecond)",
+		By: []string{"histories", "steps"},
+	},
+	{
+		Name: "job-for-a-refused-ack", What: "an ack that is refused takes the next job along nevertheless",
+		File: "jobqueue/receive.go", Old: "err != nil || r.refused {", New: "err != nil {",
+		By: []string{"histories", "steps"},
+	},
+	{
+		Name: "ack-without-effect", What: "an ack of a lapsed lease is answered and not done (I3, I7)",
+		File: "jobqueue/lifecycle.go", Old: "if err != nil {\n\t\treturn nil, err\n\t}\n\treturn j, s.quieted(q, limits)", New: "if settled && j.Lapses > 0 {\n\t\terr = s.set(j.With(storage.Status{State: Pending, Token: j.Token, Version: j.Version}))\n\t}\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\treturn j, s.quieted(q, limits)",
+		By: []string{"steps"},
+	},
+	{
+		Name: "last-come-first-served", What: "memstore delivers the job of the highest position first (I12)",
+		File: "storage/memstore/places.go", Old: "return a.position < b.position", New: "return a.position > b.position",
+		By: []string{"histories", "steps"},
+	},
+	{
+		Name: "position-given-twice", What: "now and then two jobs get the same position (promise 5)",
+		File: "storage/boltstore/txn_job.go", Old: "j.Position = q.next\n\t\tq.next++", New: "j.Position = q.next\n\t\tif q.counts[storage.Pending]%3 != 2 {\n\t\t\tq.next++\n\t\t}",
+		By: []string{"histories", "steps", "stores"},
+	},
+	{
+		Name: "index-not-updated", What: "a job that is written back has no place in the timeline of the trees (I4)",
+		File: "storage/boltstore/writeback.go", Old: "rec := t.arena.next(1 + idLen + sumLen)\n", New: "rec := t.arena.next(1 + idLen + sumLen)\n\t\tif in == inDue {\n\t\t\treturn nil\n\t\t}\n",
+		By: []string{"stores"},
+	},
+	{
+		Name: "handed-without-commit", What: "a receiver that waits gets the new job though its commit failed (I2, I22)",
+		File: "jobqueue/enqueue.go", Old: "if !added || i >= len(e.given) {", New: "if i >= len(e.given) {",
+		By: []string{"histories"},
+	},
+	{
+		Name: "expiry-not-signed", What: "whoever has a signed URL may prolong it (threat: Auth bypass)",
+		File: "httpapi/signer.go", Old: "h.Write([]byte(expires + \"\\n\" + what))", New: "h.Write([]byte(what))",
+		By: []string{"./httpapi TestNoChangedUploadURLIsTaken", "./httpapi TestASignatureIsGoodForWhatItWasMadeForUntilItsTime"},
+	},
+	{
+		Name: "method-not-signed", What: "a URL to upload to is good for other methods, too (threat: Auth bypass)",
+		File: "httpapi/uploads.go", Old: "return method + \" upload \" + id", New: "return \" upload \" + id",
+		By: []string{"./httpapi TestUploadsOnPathsOfTheUsersOwn"},
+	},
 }

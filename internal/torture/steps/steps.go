@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ var backends = []struct {
 }
 
 func run(r *attack.Run) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much is made here, and little of it kept
 	blocks := (r.N + block - 1) / block
 	next, left := 0, r.N
 	var mu sync.Mutex

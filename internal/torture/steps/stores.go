@@ -6,14 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/pollackq/pollack/internal/torture/attack"
 	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/boltstore"
 	"github.com/pollackq/pollack/storage/memstore"
 	"github.com/pollackq/pollack/storage/storagetest"
-	"go.etcd.io/bbolt"
 )
 
 // Stores is the technique below the brokers: random transactions on boltstore and memstore, a part of them failing or panicking at their
@@ -23,7 +26,7 @@ var Stores = &attack.Technique{
 	Name:    "stores",
 	Promise: "boltstore answers any transactions as memstore does, and its orders, keys and counts agree with its records (I4, I23)",
 	Unit:    "transactions",
-	CI:      40_000,
+	CI:      60_000,
 	Release: 2_000_000,
 	Control: 20_000,
 	Minutes: 4,
@@ -34,27 +37,20 @@ var Stores = &attack.Technique{
 const life = 400
 
 func runStores(r *attack.Run) {
-	n := (r.N + life - 1) / life
-	turns := make(chan int, n)
-	for i := range n {
-		turns <- i
-	}
-	close(turns)
-	done := make(chan struct{})
-	const workers = 4 // commits are waited for
-	for range workers {
-		go func() {
-			for i := range turns {
-				if !r.Over() {
-					oneLife(r, i)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 { // commits are waited for
+		wg.Go(func() {
+			for !r.Over() {
+				n := int(next.Add(1)) - 1
+				if n*life >= r.N {
+					return
 				}
+				oneLife(r, n)
 			}
-			done <- struct{}{}
-		}()
+		})
 	}
-	for range workers {
-		<-done
-	}
+	wg.Wait()
 }
 
 // oneLife compares a pair of stores.
@@ -80,9 +76,9 @@ func oneLife(r *attack.Run, n int) {
 func (t *judge) compare(path string, rnd *rand.Rand) {
 	model := memstore.New(nil)
 	defer model.Close()
-	const openings = 2
+	const openings = 4
 	for range openings {
-		s, closeAll, err := open(path, rnd.IntN(2) == 0)
+		s, closeAll, err := opens[rnd.IntN(len(opens))](path)
 		if err != nil {
 			t.Fatalf("open: %v", err)
 		}
@@ -93,15 +89,29 @@ func (t *judge) compare(path string, rnd *rand.Rand) {
 	}
 }
 
-// open opens the file as a store, or as a user's own file with a store in it.
-func open(path string, own bool) (s storage.Store, closeAll func() error, err error) {
-	if own {
-		b, err := boltstore.Open(path, nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		return b, b.Close, nil
+// opens are ways to open the file. Where its size is bounded, jobs are written back from the overlay to the trees all the time, and not only
+// when it is closed.
+var opens = []func(path string) (s storage.Store, closeAll func() error, err error){
+	func(path string) (storage.Store, func() error, error) { return own(path, nil) },
+	func(path string) (storage.Store, func() error, error) {
+		return own(path, &boltstore.Options{MaxSize: small})
+	},
+	users,
+}
+
+// small is a size of which some hundred kilobytes are for the journal; what a history makes has room in the rest.
+const small = 6 << 20
+
+func own(path string, o *boltstore.Options) (storage.Store, func() error, error) {
+	b, err := boltstore.Open(path, o)
+	if err != nil {
+		return nil, nil, err
 	}
+	return b, b.Close, nil
+}
+
+// users opens a user's own file with a store in it.
+func users(path string) (storage.Store, func() error, error) {
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
 		return nil, nil, err
