@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -22,6 +23,7 @@ type checker struct {
 	workload
 	dir    string
 	ctx    context.Context
+	say    func(word, format string, args ...any)
 	number int // of the state
 	skip   int // states up to this one were looked at before
 
@@ -35,23 +37,32 @@ type checker struct {
 
 // check is the process.
 func check(args []string) error {
-	c := &checker{dir: args[0], ctx: context.Background()}
+	c := &checker{dir: args[0], ctx: context.Background(), say: func(word, format string, args ...any) {
+		fmt.Println(word, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")) // unbuffered: the next state may be the end
+	}}
 	if err := json.Unmarshal([]byte(args[1]), &c.workload); err != nil {
 		return err
 	}
 	fmt.Sscan(args[2], &c.skip)
+	debug.SetGCPercent(400) // a file is opened a thousand times a second, and there is memory
 	t, err := c.read()
 	if err != nil {
 		return err
 	}
-	var failed error
+	return c.all(t)
+}
+
+// all looks at all states.
+func (c *checker) all(t *trace) (failed error) {
 	e := &enumeration{trace: t, seed: c.Seed, want: c.States, step: func(ev event, ch *change) {
 		failed = errors.Join(failed, c.step(ev, ch))
 	}, check: func(_ *disk, s *state) {
 		failed = errors.Join(failed, c.state(s))
 	}}
 	e.run(func(d *disk) { failed = errors.Join(failed, c.begin(d)) }, func() bool { return failed != nil })
-	fmt.Printf("is alike %d\nis events %d\n", e.doubles, len(t.events))
+	c.say("is", "alike %d", e.doubles)
+	c.say("is", "events %d", len(t.events))
+	c.stage.close()
 	return failed
 }
 
@@ -134,7 +145,7 @@ func (c *checker) state(s *state) error {
 	if c.number <= c.skip {
 		return nil
 	}
-	fmt.Printf("at %d %s\n", c.number, s.what)
+	c.say("at", "%d %s", c.number, s.what)
 	if err := c.stage.put(s); err != nil {
 		return err
 	}
@@ -144,7 +155,7 @@ func (c *checker) state(s *state) error {
 		}
 	}
 	for _, bad := range c.look(filepath.Join(c.stage.dir, storeName), c.ledger, c.user) {
-		fmt.Printf("bad %s\n", strings.ReplaceAll(bad, "\n", " "))
+		c.say("bad", "%s", bad)
 	}
 	return c.stage.takeBack(s)
 }
@@ -161,9 +172,9 @@ func (c *checker) copied(name string, s *state) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("is copies 1\n")
+	c.say("is", "copies 1")
 	for _, bad := range c.look(filepath.Join(c.stage.dir, name), l, nil) {
-		fmt.Printf("bad %s: %s\n", name, strings.ReplaceAll(bad, "\n", " "))
+		c.say("bad", "%s: %s", name, bad)
 	}
 	return nil
 }

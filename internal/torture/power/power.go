@@ -36,7 +36,7 @@ var Technique = &attack.Technique{
 	Unit:    "states",
 	CI:      20_000,
 	Release: 1_000_000,
-	Control: 2_000,
+	Control: 4_000,
 	Minutes: 15,
 	Needs:   []string{"strace"},
 	Run:     run,
@@ -58,19 +58,15 @@ const (
 )
 
 func run(r *attack.Run) {
-	count := max(1, min(50, r.N/5000))
+	count := max(4, min(50, r.N/20_000))
 	dir := r.Dir
 	if shm, err := fast(); err == nil {
 		defer os.RemoveAll(shm)
 		dir = shm
 	}
-	plan := make([]workload, count)
-	for i := range plan {
-		plan[i] = workloadOf(i, r.Rand(i).Uint64(), (r.N*(i+1))/count-(r.N*i)/count)
-	}
-	next := make(chan *workload, count)
-	for i := range plan {
-		next <- &plan[i]
+	next := make(chan workload, count)
+	for _, w := range plan(count, r.N, func(i int) uint64 { return r.Rand(i).Uint64() }) {
+		next <- w
 	}
 	close(next)
 	ended := make(chan struct{})
@@ -80,7 +76,7 @@ func run(r *attack.Run) {
 				if r.Over() {
 					break
 				}
-				one(r, w, filepath.Join(dir, fmt.Sprint("workload-", w.Number)))
+				one(r, &w, filepath.Join(dir, fmt.Sprint("workload-", w.Number)))
 			}
 			ended <- struct{}{}
 		}()
@@ -112,6 +108,11 @@ func one(r *attack.Run, w *workload, dir string) {
 	}
 	r.Count("ms to record", time.Since(start).Milliseconds())
 	r.Count("workloads", 1)
+	look(r, w, dir)
+}
+
+// look looks at the states of a workload that was recorded.
+func look(r *attack.Run, w *workload, dir string) {
 	skip := 0
 	for !r.Over() {
 		at, what, why := watch(r, w, dir, skip)

@@ -199,7 +199,7 @@ func (e *enumeration) weights(d *disk) (weights []float64, sum float64) {
 func (e *enumeration) pass(d *disk, pass int, over func() bool) {
 	rnd := rand.New(rand.NewPCG(e.seed, uint64(pass)))
 	weights, sum := e.weights(newDisk(e.trace))
-	per := float64(e.want-len(e.seen)) / sum
+	per := float64(e.want-len(e.seen)+10*pass) / sum // later passes aim at more, or would draw the last ones where the trace ends
 	due, told := 0.0, 0
 	for i, ev := range e.trace.events {
 		c := d.do(ev)

@@ -19,41 +19,55 @@ type workload struct {
 	Ops     int // of all callers together, in all lives
 	Lives   int // how often the file is opened, and closed cleanly but for the last time
 	Large   bool
-	Off     bool  // ended jobs are deleted at once
-	MaxSize int64 // of the file
-	Batch   int   // how many calls share a commit at most
-	Begun   bool  // the file exists before the trace
-	Old     bool  // it is of format 1
-	Wrapped bool  // it is the user's, who has transactions of their own
-	Synced  bool  // the user's list of free pages is in the file
-	Copies  bool  // Backup under load, and Compact after it, which then takes the file's place
-	Many    bool  // thousands of jobs are there at once
-	Power   int   // what is drawn of it, of a thousand states; 0 is 1000
+	Off     bool    // ended jobs are deleted at once
+	MaxSize int64   // of the file
+	Batch   int     // how many calls share a commit at most
+	Begun   bool    // the file exists before the trace
+	Old     bool    // it is of format 1
+	Wrapped bool    // it is the user's, who has transactions of their own
+	Synced  bool    // the user's list of free pages is in the file
+	Copies  bool    // Backup under load, and Compact after it, which then takes the file's place
+	Many    bool    // thousands of jobs are there at once
+	Share   float64 // of the states: less than 1 where one takes long
 	States  int
 }
 
 // workloads are the kinds there are. A release has each several times, with other seeds.
 var workloads = []workload{
-	{Name: "a new file", Callers: 4, Ops: 420, Lives: 2},
-	{Name: "64 callers, large values", Callers: 64, Ops: 700, Lives: 1, Large: true},
-	{Name: "a user's file and transactions", Callers: 4, Ops: 300, Lives: 2, Begun: true, Wrapped: true},
-	{Name: "an old format, then a copy in its place", Callers: 3, Ops: 300, Lives: 3, Begun: true, Old: true, Copies: true},
-	{Name: "one caller", Callers: 1, Ops: 500, Lives: 1},
-	{Name: "nothing kept", Callers: 8, Ops: 500, Lives: 2, Off: true},
+	{Name: "a new file", Callers: 4, Ops: 240, Lives: 2},
+	{Name: "an old format, then a copy in its place", Callers: 3, Ops: 150, Lives: 3, Begun: true, Old: true, Copies: true},
+	{Name: "a user's file and transactions", Callers: 4, Ops: 200, Lives: 2, Begun: true, Wrapped: true},
+	{Name: "64 callers, large values", Callers: 64, Ops: 256, Lives: 1, Large: true},
+	{Name: "one caller, until jobs are written back", Callers: 1, Ops: 450, Lives: 1},
+	{Name: "nothing kept", Callers: 8, Ops: 400, Lives: 2, Off: true},
 	{Name: "large values, nothing kept", Callers: 2, Ops: 250, Lives: 2, Large: true, Off: true},
-	{Name: "a bounded file", Callers: 8, Ops: 600, Lives: 2, Large: true, MaxSize: 1 << 20},
-	{Name: "many short lives", Callers: 2, Ops: 240, Lives: 12},
-	{Name: "a user's file with its list of free pages", Callers: 8, Ops: 300, Lives: 1, Begun: true, Wrapped: true, Synced: true},
-	{Name: "small batches", Callers: 16, Ops: 500, Lives: 1, Batch: 2},
-	{Name: "thousands of jobs", Callers: 2, Ops: 60, Lives: 1, Many: true},
-	{Name: "copies", Callers: 16, Ops: 400, Lives: 4, Large: true, Copies: true},
+	{Name: "a bounded file", Callers: 8, Ops: 300, Lives: 2, Large: true, MaxSize: 1 << 20},
+	{Name: "many short lives", Callers: 2, Ops: 160, Lives: 10},
+	{Name: "a user's file with its list of free pages", Callers: 8, Ops: 200, Lives: 1, Begun: true, Wrapped: true, Synced: true},
+	{Name: "a commit for each call, until jobs are written back", Callers: 16, Ops: 450, Lives: 1, Off: true, Batch: 1},
+	{Name: "thousands of jobs", Callers: 2, Ops: 60, Lives: 1, Many: true, Share: 0.02},
+	{Name: "copies", Callers: 16, Ops: 160, Lives: 4, Large: true, Copies: true, Share: 0.5},
 }
 
-// workloadOf returns one of those of a run.
-func workloadOf(n int, seed uint64, states int) workload {
-	w := workloads[n%len(workloads)]
-	w.Number, w.Seed, w.States = n, seed, states
-	return w
+// plan returns the workloads of a run, and shares the states among them.
+func plan(count, states int, seed func(int) uint64) []workload {
+	list, sum := make([]workload, count), 0.0
+	for i := range list {
+		w := workloads[i%len(workloads)]
+		if w.Share == 0 {
+			w.Share = 1
+		}
+		w.Number, w.Seed = i, seed(i)
+		sum += w.Share
+		list[i] = w
+	}
+	from, upTo := 0, 0.0
+	for i := range list {
+		upTo += list[i].Share
+		to := int(float64(states)*upTo/sum + 0.5)
+		list[i].States, from = to-from, to
+	}
+	return list
 }
 
 func (w *workload) encode() string {
