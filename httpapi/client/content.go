@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,17 +85,25 @@ func (r *Range) header() (string, error) {
 	return fmt.Sprintf("bytes=%d-%d", r.Offset, r.Offset+r.Length-1), nil
 }
 
-// place reads a Content-Range.
+// place reads a Content-Range. The server may be any, so that what it says has to be a place.
 func (c *Content) place(header string) error {
-	var last int64
-	var size string
-	if _, err := fmt.Sscanf(header, "bytes %d-%d/%s", &c.Offset, &last, &size); err != nil {
-		c.Close()
-		return &final{fmt.Errorf("client: Content-Range %q: %w", header, err)}
+	const bits = 62 // sums stay within an int64
+	place, isBytes := strings.CutPrefix(strings.TrimSpace(header), "bytes ")
+	span, whole, _ := strings.Cut(place, "/")
+	first, last, _ := strings.Cut(span, "-")
+	from, err := strconv.ParseUint(first, 10, bits)
+	to, err2 := strconv.ParseUint(last, 10, bits)
+	size, err3 := strconv.ParseUint(whole, 10, bits)
+	if whole == "*" {
+		size, err3 = to+1, nil
 	}
-	c.Length, c.Size = last-c.Offset+1, -1
-	if n, err := strconv.ParseInt(strings.TrimSpace(size), 10, 64); err == nil {
-		c.Size = n
+	if err := errors.Join(err, err2, err3); err != nil || !isBytes || from > to || to >= size {
+		c.Close()
+		return &final{fmt.Errorf("client: Content-Range %q is not the place of a part", header)}
+	}
+	c.Offset, c.Length, c.Size = int64(from), int64(to-from+1), int64(size)
+	if whole == "*" {
+		c.Size = -1
 	}
 	return nil
 }
