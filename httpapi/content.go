@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pollackq/pollack/jobqueue"
 )
@@ -70,7 +71,7 @@ func disposition(name string) string {
 		switch {
 		case r == '/' || r == '\\':
 			return '_'
-		case r < ' ' || r == 0x7f:
+		case !unicode.IsPrint(r): // nor what turns the writing around, so that an extension looks like another
 			return -1
 		}
 		return r
