@@ -174,7 +174,7 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 		return nil
 	}
 	unknown := errors.Is(err, storage.ErrOutcomeUnknown)
-	if unknown || errors.Is(err, storage.ErrFailed) {
+	if unknown || errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrClosed) {
 		if unknown || !c.failed.Swap(true) { // those who wait look: it may have happened, or they learn that the store has failed
 			c.log.Error("the store failed; a local one must be opened again", "error", err)
 			c.lines.BroadcastAll()

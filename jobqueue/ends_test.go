@@ -307,12 +307,17 @@ func TestWhateverWaitsIsToldOfAStoreThatEnded(t *testing.T) {
 		err   error
 	}{
 		"the outcome of a commit is unknown, and it refuses all work": {storage.ErrOutcomeUnknown, jobqueue.ErrOutcomeUnknown},
-		"it failed": {storage.ErrFailed, jobqueue.ErrStoreFailed},
+		"it failed":     {storage.ErrFailed, jobqueue.ErrStoreFailed},
+		"it was closed": {storage.ErrClosed, jobqueue.ErrStoreFailed},
 	} {
 		t.Run(how, func(t *testing.T) {
 			withRig(t, nil, func(r *rig) {
 				held := r.hold("held")
-				failed := func(context.Context) error { return storage.ErrFailed }
+				after := storage.ErrFailed
+				if want.fault == storage.ErrClosed {
+					after = storage.ErrClosed
+				}
+				failed := func(context.Context) error { return after }
 				calls := []string{"Receive", "Receive for an hour", "ReceiveMany", "AckReceive", "AckNext", "Wait", "WaitEnd", "Idle", "an idle worker"}
 				all := make(chan error, len(calls))
 				for _, call := range calls {
