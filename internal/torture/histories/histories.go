@@ -226,10 +226,7 @@ func (g *group) newHistory(unit int, server *drive.Server) (*history, error) {
 			s.Retention = -1
 		}
 		q := g.broker.Queue(fmt.Sprintf("history-%d-%d", unit, k))
-		_, _, err := q.Configure(context.Background(), jobqueue.Settings{
-			Limits:  jobqueue.Limits{Lease: s.Lease, MaxDeliveries: s.MaxDeliveries, Retention: s.Retention, Tombstone: s.Tombstone},
-			Backlog: s.Backlog,
-		})
+		_, _, err := q.Configure(context.Background(), drive.Settings(s))
 		if err != nil {
 			return nil, err
 		}

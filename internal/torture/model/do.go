@@ -42,6 +42,9 @@ func (q *Queue) Do(op *Op, got *Answer) (*Queue, Answer) {
 		if next.Closed && next.unfinished() == 0 {
 			want.Err, next.Forgotten, next.Jobs = "", true, nil
 		}
+	case Configure:
+		next.Settings = op.Settings
+		next.info(&want)
 	case Advance:
 		next.Now += op.For
 	case Work:
@@ -164,6 +167,10 @@ func (q *Queue) receive(op *Op, got, want *Answer) {
 		}
 		if j = q.touch(j); j == nil || j.State != jobqueue.Pending {
 			continue // its deadline had passed
+		}
+		if q.spent(j) { // the limit has been lowered since
+			q.end(j, jobqueue.Failed, jobqueue.CodeDeliveries, "", false)
+			continue
 		}
 		d := Delivery{Token: op.Hidden}
 		if i := len(want.Deliveries); i < len(got.Deliveries) {

@@ -33,6 +33,7 @@ const (
 	Purge      Kind = "Purge"
 	Close      Kind = "Close"
 	Delete     Kind = "Delete"
+	Configure  Kind = "Configure" // to Settings, which hold from then on, for the jobs that are there, too
 
 	// Advance moves the clock by For, and Work does to all jobs what has become due. Between the two each call sees the jobs that it
 	// changes as of now, and all that only reads may still see the others as they were.
@@ -54,6 +55,7 @@ type Op struct {
 	Uncounted bool
 	Fraction  float64
 	Text      string
+	Settings  Settings
 
 	Wait   time.Duration  // how long a Receive may wait for a job. What it then does it does at one moment, as if it had not waited
 	Hidden jobqueue.Token // stands for the token of a delivery that nobody was told of
@@ -196,7 +198,7 @@ func (op Op) String() string {
 		value any
 		zero  bool
 	}{{"key", op.Key, op.Key == ""}, {"state", op.State, op.State == 0}, {"max", op.Max, op.Max == 0}, {"for", op.For, op.For == 0},
-		{"uncounted", true, !op.Uncounted}, {"fraction", op.Fraction, op.Fraction == 0}, {"text", op.Text, op.Text == ""}, {"wait", op.Wait, op.Wait <= 0}} {
+		{"uncounted", true, !op.Uncounted}, {"fraction", op.Fraction, op.Fraction == 0}, {"settings", op.Settings, op.Settings == Settings{}}, {"text", op.Text, op.Text == ""}, {"wait", op.Wait, op.Wait <= 0}} {
 		if !f.zero {
 			fmt.Fprintf(&b, " %s %v", f.name, f.value)
 		}

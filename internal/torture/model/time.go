@@ -69,11 +69,7 @@ func (q *Queue) work() {
 
 // again puts a delivered job back, at once or at a time; it fails if it has no delivery left. It returns the job as it is then.
 func (q *Queue) again(j *Job, at Time, counted bool) *Job {
-	most := j.MaxDeliveries
-	if most == 0 {
-		most = q.MaxDeliveries
-	}
-	if counted && most > 0 && j.Deliveries >= most {
+	if counted && q.spent(j) {
 		return q.end(j, jobqueue.Failed, jobqueue.CodeDeliveries, "", false)
 	}
 	j = q.edit(j)
@@ -82,6 +78,15 @@ func (q *Queue) again(j *Job, at Time, counted bool) *Job {
 		j.State, j.RunAt = jobqueue.Scheduled, at
 	}
 	return j
+}
+
+// spent reports whether a job has been delivered as often as it may be.
+func (q *Queue) spent(j *Job) bool {
+	most := j.MaxDeliveries
+	if most == 0 {
+		most = q.MaxDeliveries
+	}
+	return most > 0 && j.Deliveries >= most
 }
 
 // end ends a job, and returns it as it ended, whether or not it is kept. byHolder says that its holder did.
@@ -97,16 +102,17 @@ func (q *Queue) end(j *Job, as jobqueue.State, failure, result string, byHolder 
 	}
 	if q.Retention >= 0 {
 		j.Until = q.Now + q.Retention
-	} else if q.retire(j, q.Now); j.Key == "" && q.at(j.Position) != nil { // there is no name to be remembered
-		q.drop(j)
+	} else {
+		q.retire(j, q.Now)
 	}
 	q.quiet()
 	return j
 }
 
-// retire turns an ended job into a tombstone, if there is to be one. over is when the retention was over.
+// retire turns an ended job into a tombstone, if the settings of that moment want one; where jobs are not kept only keys are remembered. over is
+// when the retention was over.
 func (q *Queue) retire(j *Job, over Time) {
-	if q.Tombstone < 0 {
+	if q.Tombstone < 0 || q.Retention < 0 && j.Key == "" {
 		q.drop(j)
 		return
 	}

@@ -35,23 +35,29 @@ func newLane(ctx context.Context, name string, b *jobqueue.Broker, rnd *rand.Ran
 
 // begin goes on with a new queue of other settings.
 func (l *lane) begin(ctx context.Context, now model.Time) error {
+	s := l.settings()
+	l.queues++
+	q := l.broker.Queue(fmt.Sprintf("%s-%d", l.name, l.queues))
+	l.caller = drive.Broker{B: l.broker, Q: q}
+	l.model, l.tokens = model.NewQueue(s, now), nil
+	_, _, err := q.Configure(ctx, drive.Settings(s))
+	return err
+}
+
+func (l *lane) settings() model.Settings {
 	pick := func(of ...int) int { return of[l.rnd.IntN(len(of))] }
-	s := model.Settings{
+	return model.Settings{
 		Lease:         time.Duration(pick(1, 10, 60)) * time.Second,
 		MaxDeliveries: pick(0, 0, 1, 2, 3),
 		Retention:     time.Duration(pick(-1, 5, 100, 10_000)) * time.Second,
 		Tombstone:     time.Duration(pick(-1, 5, 100, 10_000)) * time.Second,
 		Backlog:       pick(0, 0, 0, 3, 20),
 	}
-	l.queues++
-	q := l.broker.Queue(fmt.Sprintf("%s-%d", l.name, l.queues))
-	l.caller = drive.Broker{B: l.broker, Q: q}
-	l.model, l.tokens = model.NewQueue(s, now), nil
-	_, _, err := q.Configure(ctx, jobqueue.Settings{
-		Limits:  jobqueue.Limits{Lease: s.Lease, MaxDeliveries: s.MaxDeliveries, Retention: s.Retention, Tombstone: s.Tombstone},
-		Backlog: s.Backlog,
-	})
-	return err
+}
+
+// use has the lane go on with another broker on the same store.
+func (l *lane) use(b *jobqueue.Broker) {
+	l.broker, l.caller = b, drive.Broker{B: b, Q: b.Queue(l.caller.Q.Name().Name)}
 }
 
 // step does one call on both. It reports whether they agree.
@@ -124,8 +130,10 @@ func (l *lane) choose() *model.Op {
 	case n < 91:
 		op.Kind = model.List
 		op.State = []jobqueue.State{0, 0, jobqueue.Pending, jobqueue.Running, jobqueue.Failed}[r.IntN(5)]
-	case n < 99:
+	case n < 97:
 		op.Kind = model.Info
+	case n < 99:
+		op.Kind, op.Settings = model.Configure, l.settings()
 	default:
 		op.Kind = []model.Kind{model.Purge, model.Purge, model.Info, model.Close, model.Delete}[r.IntN(5)]
 		if op.Kind == model.Close && r.IntN(3) > 0 {

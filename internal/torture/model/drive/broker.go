@@ -97,14 +97,16 @@ func (b Broker) rest(ctx context.Context, op *model.Op, a *model.Answer) error {
 		return b.list(ctx, op, a)
 	case model.Info:
 		i, err := b.Q.Info(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			a.Info = toldQueue(i)
 		}
-		a.Info = model.ToldQueue{Next: i.Next, Closed: !i.Closed.IsZero(), Oldest: i.Oldest}
-		for n, s := range states {
-			a.Info.Counts[n] = int(i.Counts[s])
+		return err
+	case model.Configure:
+		i, _, err := b.Q.Configure(ctx, Settings(op.Settings))
+		if err == nil {
+			a.Info = toldQueue(i)
 		}
-		return nil
+		return err
 	case model.Purge:
 		n, err := b.Q.Purge(ctx)
 		a.N = n
@@ -178,6 +180,22 @@ func deliveries(ds []*jobqueue.Delivery) []model.Delivery {
 		out = append(out, model.Delivery{Told: told(d.Job), Token: d.Token, Payload: string(p)})
 	}
 	return out
+}
+
+// Settings returns the model's settings as a broker takes them.
+func Settings(s model.Settings) jobqueue.Settings {
+	return jobqueue.Settings{
+		Limits:  jobqueue.Limits{Lease: s.Lease, MaxDeliveries: s.MaxDeliveries, Retention: s.Retention, Tombstone: s.Tombstone},
+		Backlog: s.Backlog,
+	}
+}
+
+func toldQueue(i *jobqueue.QueueInfo) model.ToldQueue {
+	t := model.ToldQueue{Next: i.Next, Closed: !i.Closed.IsZero(), Oldest: i.Oldest}
+	for n, s := range states {
+		t.Counts[n] = int(i.Counts[s])
+	}
+	return t
 }
 
 // told returns what is said of a job. Of a tombstone only its name counts.

@@ -50,6 +50,9 @@ func NewTimed(s storage.Store, yields bool) *Timed {
 	return &Timed{Store: s, clock: clock, alarms: memstore.New(&memstore.Options{Clock: clock}), yields: yields}
 }
 
+// Use has another store take the place of the one that is wrapped, such as the same one opened again. Nothing may be under way.
+func (t *Timed) Use(s storage.Store) { t.Store = s }
+
 // Unwrap returns the store that is wrapped, for storage.As.
 func (t *Timed) Unwrap() storage.Store { return t.Store }
 
