@@ -73,6 +73,7 @@ func openFile(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
 	})
 	if err != nil {
 		if file != nil {
+			unlock(file) // after a panic the map is still there, and with it the lock, whoever closes the file
 			file.Close()
 		}
 		return nil, openError(err)
@@ -219,7 +220,7 @@ func upgrade(db *bbolt.DB) error {
 	}); err != nil || !old {
 		return err
 	}
-	return db.Update(func(btx *bbolt.Tx) error {
+	return writeOnce(db, func(btx *bbolt.Tx) error {
 		top := btx.Bucket(topName)
 		if _, err := top.CreateBucketIfNotExists(bucketNames[inJournal]); err != nil {
 			return err

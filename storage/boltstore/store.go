@@ -210,10 +210,8 @@ func (s *Store) close() error {
 	var err error
 	if s.commits.Load() > 0 && !s.failed.Load() {
 		// With the list of free pages on disk the next Open need not scan the file, and without a journal not replay it.
-		err = guarded(func() error {
-			s.db.NoFreelistSync = false
-			return s.db.Update(s.emptyJournal)
-		})
+		s.db.NoFreelistSync = false
+		err = writeOnce(s.db, s.emptyJournal)
 		if isFull(err) {
 			err = nil // the next Open scans
 		}
@@ -234,6 +232,22 @@ func (s *Store) emptyJournal(btx *bbolt.Tx) error {
 		return nil
 	}
 	return t.flush(limits{quantum: 1}) // no room at all
+}
+
+// writeOnce runs fn in a write transaction and commits it. Unlike bbolt's own Update it does not scan the file after a panic, in a goroutine
+// that would die of the same page.
+func writeOnce(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
+	return guarded(func() error {
+		btx, err := db.Begin(true)
+		if err != nil {
+			return err
+		}
+		defer btx.Rollback() // does nothing after a commit
+		if err := fn(btx); err != nil {
+			return err
+		}
+		return btx.Commit()
+	})
 }
 
 // guarded runs fn and turns a fault in the mapped file, or a panic of bbolt over a damaged page, into an error.

@@ -28,7 +28,7 @@ func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
 		if !errors.Is(err, ErrForeign) {
 			return err
 		}
-		return db.Update(createBuckets)
+		return writeOnce(db, createBuckets)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: wrap %s: %w", db.Path(), err)
