@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ var Technique = &attack.Technique{
 	Unit:    "seconds each",
 	CI:      3,
 	Release: 600,
-	Control: 10,
+	Control: 5,
 	Minutes: 8,
 	Run:     run,
 }
@@ -48,7 +49,7 @@ const ending = 3 * time.Second
 func run(r *attack.Run) {
 	packages, err := find(root)
 	if err != nil {
-		r.Bad("the targets cannot be listed: %v", err)
+		giveUp(r, "the targets cannot be listed: %v", err)
 		return
 	}
 	if r.Control {
@@ -57,13 +58,12 @@ func run(r *attack.Run) {
 	left := 0
 	for _, p := range packages {
 		if err := p.build(r.Context(), r.Dir); err != nil {
-			if !r.Over() {
-				r.Bad("%v", err)
-			}
+			giveUp(r, "%v", err)
 			return
 		}
 		left += len(p.targets)
 	}
+	done, all := 0, left
 	shortest := time.Duration(r.N) * time.Second
 	for _, p := range packages {
 		for _, name := range p.targets {
@@ -73,6 +73,7 @@ func run(r *attack.Run) {
 				shortest = 0
 				break
 			}
+			done++
 			shortest = min(shortest, span)
 			did := p.fuzz(r.Context(), name, span, r.Control)
 			fmt.Fprintf(os.Stderr, "  %-40s %8d execs, %4d new, %v\n", p.folder+" "+name, did.execs, did.interesting, span.Round(time.Second/10))
@@ -85,6 +86,18 @@ func run(r *attack.Run) {
 		}
 	}
 	r.Done(int(shortest / time.Second))
+	if done < all {
+		giveUp(r, "the time was up after %d of %d targets", done, all)
+	}
+}
+
+// giveUp tells that targets were not run. It is no way to find a planted fault, and none of who stops a run or has found enough.
+func giveUp(r *attack.Run, format string, args ...any) {
+	if r.Control || errors.Is(r.Context().Err(), context.Canceled) {
+		fmt.Fprintf(os.Stderr, "  "+format+"\n", args...)
+		return
+	}
+	r.Bad(format, args...)
 }
 
 // share is for how long the next of so many targets may run.

@@ -69,12 +69,22 @@ var Faults = []*Fault{
 	{
 		Name: "full-is-success", What: "a commit that did not fit is told as done (I14)",
 		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "if err = guarded(btx.Commit); isFull(err) {\n\t\terr = nil\n\t}\n",
-		By: []string{"faults"},
+		By: []string{"faults", "full"},
 	},
 	{
 		Name: "full-is-unknown", What: "a commit that did not fit fails the store (I14)",
 		File: "storage/boltstore/batch.go", Old: "if s.certainlyFull(err, btx, before) {", New: "if s.certainlyFull(err, btx, before) && s.failed.Load() {",
-		By: []string{"faults"},
+		By: []string{"faults", "full"},
+	},
+	{
+		Name: "no-reserve", What: "new jobs may use all of a file that has a MaxSize (I14)",
+		File: "storage/boltstore/room.go", Old: "if !r.bounded() {\n\t\treturn true", New: "if r.left >= 0 {\n\t\treturn true",
+		By: []string{"full"},
+	},
+	{
+		Name: "opener-waits-for-ever", What: "who opens a file that is in use waits for ever (I17)",
+		File: "storage/boltstore/open.go", Old: "&bbolt.Options{Timeout: timeout, ReadOnly: true}", New: "&bbolt.Options{ReadOnly: true}",
+		By: []string{"second"},
 	},
 	{
 		Name: "bad-range-is-500", What: "a range that cannot be is answered 500 (promise 9)",
@@ -275,5 +285,80 @@ var Faults = []*Fault{
 		Name: "method-not-signed", What: "a URL to upload to is good for other methods, too (threat: Auth bypass)",
 		File: "httpapi/uploads.go", Old: "return method + \" upload \" + id", New: "return \" upload \" + id",
 		By: []string{"./httpapi TestUploadsOnPathsOfTheUsersOwn"},
+	},
+	{
+		Name: "record-sum-not-compared", What: "the checksum of a record is not looked at (I15)",
+		File: "storage/boltstore/record.go", Old: "!= sum(key, body) {", New: "!= sum(key, body) && len(body) == 0 {",
+		By: []string{"fuzz"},
+	},
+	{
+		Name: "length-not-checked", What: "a length in the record of a job's texts may be larger than the record (I15)",
+		File: "jobqueue/beside.go", Old: "if k <= 0 || n > uint64(len(p)-k) {", New: "if k <= 0 {",
+		By: []string{"fuzz"},
+	},
+	{
+		Name: "private-block-missing", What: "172.16.0.0/12 is called public (threat: SSRF to metadata/LAN)",
+		File: "httpapi/outbound/address.go", Old: "\"172.16.0.0/12\",", New: "",
+		By: []string{"fuzz"},
+	},
+	{
+		Name: "bound-missing", What: "a number in a query may be larger than its bound (promise 9; threat: Memory blow-up)",
+		File: "httpapi/params.go", Old: "n < least || n > most {", New: "n < least {",
+		By: []string{"fuzz"},
+	},
+	{
+		Name: "client-not-watched", What: "a poll goes on when its client has gone (I11, threat: Parked-poll exhaustion)",
+		File: "httpapi/poll.go", Old: "q.ReceiveMany(c.r.Context(), p.max", New: "q.ReceiveMany(context.WithoutCancel(c.r.Context()), p.max",
+		By: []string{"proxy"},
+	},
+	{
+		Name: "cut-body-taken", What: "a payload that is broken off is enqueued as far as it came (I2)",
+		File: "httpapi/body.go", Old: "n, err := b.r.Read(p)\n", New: "n, err := b.r.Read(p)\n\tif err == io.ErrUnexpectedEOF {\n\t\terr = io.EOF\n\t}\n",
+		By: []string{"proxy", "./httpapi TestABodyThatIsCutIsRefused"},
+	},
+	{
+		Name: "smuggled-by-length", What: "the connection goes on after a chunked request with a length (threat: Smuggling)",
+		File: "httpapi/handler.go", Old: "len(c.r.TransferEncoding) > 0 || ", New: "",
+		By: []string{"./httpapi TestWhatFollowsARequestOfDoubtfulLengthIsNotHandled"},
+	},
+	{
+		Name: "write-timeout-not-moved", What: "a poll is cut by the server's WriteTimeout (threat: Host sets WriteTimeout < poll)",
+		File: "httpapi/waiting.go", Old: "c.ctl.SetWriteDeadline(time.Now().Add(d + c.h.opts.Patience))", New: "error(nil)",
+		By: []string{"./httpapi TestAPollOutlivesTheWriteTimeoutOverTLS"},
+	},
+	{
+		Name: "read-deadline-not-cleared", What: "the deadline of the body ends the wait that follows it (golang/go#70834)",
+		File: "httpapi/body.go", Old: "b.c.ctl.SetReadDeadline(time.Time{}) // one", New: "_ = time.Time{} // one",
+		By: []string{"./httpapi TestASlowAdmissionIsAnswered"},
+	},
+	{
+		Name: "gone-is-success", What: "what a half-closed connection ended is answered 200 (I1, I3)",
+		File: "httpapi/handler.go", Old: "c.h.refuse(c.w, c.r, errGone)", New: "",
+		By: []string{"./httpapi TestNoSuccessIsToldToAHalfClosedClientUnlessItHappened"},
+	},
+	{
+		Name: "query-logged", What: "the log has the query of a URL, in which signatures stand (threat: Log/metric leaks)",
+		File: "httpapi/problem.go", Old: "\"path\", r.URL.Path", New: "\"path\", r.RequestURI",
+		By: []string{"./httpapi TestNoSecretIsLoggedOrToldInARefusal"},
+	},
+	{
+		Name: "download-runs", What: "a browser may show what it downloads (threat: Stored XSS on download)",
+		File: "httpapi/content.go", Old: "header.Set(\"Content-Disposition\", disposition(name))", New: "_ = disposition(name)",
+		By: []string{"./httpapi TestNothingThatIsDownloadedRunsInABrowser"},
+	},
+	{
+		Name: "checksum-not-compared", What: "the checksum of a record is not compared (I15)",
+		File: "storage/boltstore/record.go", Old: "if binary.LittleEndian.Uint32(rec[len(body):]) != sum(key, body) {", New: "if len(body) > len(rec) {",
+		By: []string{"rot"},
+	},
+	{
+		Name: "piece-not-compared", What: "the checksum of a piece of a large value is not compared (I15)",
+		File: "storage/boltstore/large.go", Old: "if binary.LittleEndian.Uint32(piece[len(data):]) != sum(key, data) {", New: "if len(data) > len(piece) {",
+		By: []string{"rot"},
+	},
+	{
+		Name: "lock-left-behind", What: "an Open that fails over a damaged page leaves the file locked (I15, I17)",
+		File: "storage/boltstore/open.go", Old: "unlock(file) // after", New: "_ = file // after",
+		By: []string{"rot"},
 	},
 }
