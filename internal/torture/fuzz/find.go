@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 type pkg struct {
 	dir     string // absolute
 	folder  string // from the top of the repository
-	module  string // the folder of its module, absolute
 	targets []string
 	program string // its tests, once they are built
 	cache   string // the folder for what is found to be interesting
@@ -50,7 +48,7 @@ func find(root string) ([]*pkg, error) {
 			if err != nil {
 				return err
 			}
-			p = &pkg{dir: dir, folder: folder, module: moduleOf(dir, root)}
+			p = &pkg{dir: dir, folder: folder}
 			found[dir] = p
 			packages = append(packages, p)
 		}
@@ -75,14 +73,4 @@ func targetsIn(path string) (names []string, err error) {
 		}
 	}
 	return names, nil
-}
-
-// moduleOf returns the folder of the module that a folder belongs to.
-func moduleOf(dir, root string) string {
-	for ; dir != root; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-	}
-	return dir
 }
