@@ -42,7 +42,7 @@ var Technique = &attack.Technique{
 	Promise: "any write, sync, truncate or open may fail (EIO, ENOSPC, short, slow): unknown is told as unknown, full as full, each caller is answered " +
 		"and nothing acknowledged is lost (I13, I14)",
 	Unit:    "points",
-	CI:      120,
+	CI:      100,
 	Release: 20000, // more than there are: every one
 	Control: 120,
 	Minutes: 5,

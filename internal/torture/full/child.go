@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ const (
 	retention = 2 * time.Second
 	patience  = 30 * time.Second // for what must come to be
 	again     = 20 * time.Millisecond
+	least     = 64 // bytes that a job takes
 )
 
 // A filler fills a disk, and works on it while it is full.
@@ -52,6 +54,8 @@ type filler struct {
 	broker  *jobqueue.Broker
 	q       *jobqueue.Queue
 	journal *os.File // what was accepted, delivered and acked, for whoever goes on after a kill
+
+	bytes atomic.Int64 // of jobs that were accepted, at least
 
 	mu       sync.Mutex // guards what follows
 	accepted map[jobqueue.ID]bool
@@ -202,6 +206,10 @@ func (f *filler) fill(ctx context.Context) {
 	f.together(func() {
 		for _, size := range []int{f.Payload, 0} {
 			for f.enqueue(ctx, size) {
+				if f.bytes.Add(int64(size)+least) > 4*f.Size {
+					f.bad("more jobs were accepted than a disk of %d bytes can hold (I1, I14)", f.Size)
+					return
+				}
 			}
 		}
 	})
