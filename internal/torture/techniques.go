@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/backup"
 	"github.com/pollackq/pollack/internal/torture/callbacks"
 	"github.com/pollackq/pollack/internal/torture/clocks"
 	"github.com/pollackq/pollack/internal/torture/faults"
@@ -12,6 +13,7 @@ import (
 	"github.com/pollackq/pollack/internal/torture/power"
 	"github.com/pollackq/pollack/internal/torture/requests"
 	"github.com/pollackq/pollack/internal/torture/rot"
+	"github.com/pollackq/pollack/internal/torture/soak"
 	"github.com/pollackq/pollack/internal/torture/steps"
 	"github.com/pollackq/pollack/internal/torture/storm"
 	"github.com/pollackq/pollack/internal/torture/syscalls"
@@ -26,6 +28,7 @@ var techniques = []*attack.Technique{
 	storm.Parked,
 	storm.Duel,
 	storm.Slow,
+	storm.Proxy,
 	kill.Technique,
 	kill.Stale,
 	kill.Second,
@@ -34,6 +37,7 @@ var techniques = []*attack.Technique{
 	full.Technique,
 	power.Technique,
 	rot.Technique,
+	backup.Technique,
 	requests.Technique,
 	tenants.Technique,
 	callbacks.Addresses,
@@ -41,4 +45,5 @@ var techniques = []*attack.Technique{
 	fuzz.Technique,
 	clocks.Jumps,
 	clocks.Century,
+	soak.Technique,
 }

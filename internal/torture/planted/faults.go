@@ -52,11 +52,6 @@ var Faults = []*Fault{
 		By: []string{"kill", "syscalls"},
 	},
 	{
-		Name: "old-token-does", What: "a token that a later delivery has superseded still does (I6)",
-		File: "jobqueue/token.go", Old: "case t != AnyToken && t != j.Token:", New: "case t != AnyToken && t != j.Token && j.State.Ended():",
-		By: []string{"stale"},
-	},
-	{
 		Name: "failed-sync-is-success", What: "a commit whose write or sync failed is told as done (I13)",
 		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "if err = guarded(btx.Commit); !isFull(err) {\n\t\terr = nil\n\t}\n",
 		By: []string{"faults"},
@@ -234,7 +229,7 @@ var Faults = []*Fault{
 	{
 		Name: "token-not-compared", What: "a superseded token settles a job (I6, I7)",
 		File: "jobqueue/token.go", Old: "case t != AnyToken && t != j.Token:", New: "case t != AnyToken && t != j.Token && j.State.Ended():",
-		By: []string{"histories", "steps"},
+		By: []string{"histories", "steps", "stale"},
 	},
 	{
 		Name: "delivery-not-counted", What: "deliveries are counted up to two only, so that MaxDeliveries is exceeded (promise 3)",
@@ -360,5 +355,31 @@ var Faults = []*Fault{
 		Name: "lock-left-behind", What: "an Open that fails over a damaged page leaves the file locked (I15, I17)",
 		File: "storage/boltstore/open.go", Old: "unlock(file) // after", New: "_ = file // after",
 		By: []string{"rot"},
+	},
+	{
+		Name: "watch-stays", What: "whoever watched a job stays in the broker's memory (I19)",
+		File: "jobqueue/watch.go", Old: "	delete(w.byJob[id], one)\n", New: "",
+		By: []string{"soak"},
+	},
+	{
+		Name: "tombstone-stays", What: "tombstones are kept a day longer than they are to be (I19)",
+		File: "jobqueue/lifecycle.go", Old: "from.Add(max(keep, 0))", New: "from.Add(max(keep, 0) + 24*time.Hour)",
+		By: []string{"soak", "clocks"},
+	},
+	{
+		Name: "result-stays", What: "the chunks of a large result stay when the job goes (I19)",
+		File: "jobqueue/lifecycle.go", Old: "[]ID{j.Blob, j.ResultBlob}", New: "[]ID{j.Blob}",
+		By: []string{"soak"},
+	},
+	{
+		Name: "backup-of-the-moving-file", What: "Backup copies the file while it changes, and no snapshot (I25)",
+		File: "storage/boltstore/backup.go", Old: "_, err := r.btx.WriteTo(w)\n\t\treturn err",
+		New: "f, err := os.Open(r.btx.DB().Path())\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer f.Close()\n\t\t_, err = io.Copy(w, f)\n\t\treturn err",
+		By:  []string{"backup"},
+	},
+	{
+		Name: "compact-without-journal", What: "Compact leaves out what is in the journal (I25)",
+		File: "storage/boltstore/backup.go", Old: "if v == nil {\n", New: "if v == nil && string(k) == \"journal\" {\n\t\t\t\treturn nil\n\t\t\t}\n\t\t\tif v == nil {\n",
+		By: []string{"backup"},
 	},
 }

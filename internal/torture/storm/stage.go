@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long is waited for what must come: a machine that is busy with other things is no broken promise.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // A stage is a broker behind the API.
 type stage struct {
