@@ -4,15 +4,25 @@ package ram
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/pollackq/pollack/internal/torture/attack"
 )
 
+const (
+	memory = "/dev/shm"
+	enough = 512 << 20 // bytes that must be free there; in containers it is often small
+)
+
 // Dir returns an empty folder in memory, the run's own where there is none, and what removes it.
 func Dir(r *attack.Run) (dir string, remove func()) {
-	const memory = "/dev/shm"
-	if dir, err := os.MkdirTemp(memory, "torture-"); err == nil {
-		return dir, func() { os.RemoveAll(dir) }
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(memory, &s); err != nil || s.Bavail*uint64(s.Bsize) < enough {
+		return r.Dir, func() {}
 	}
-	return r.Dir, func() {}
+	dir, err := os.MkdirTemp(memory, "torture-")
+	if err != nil {
+		return r.Dir, func() {}
+	}
+	return dir, func() { os.RemoveAll(dir) }
 }
