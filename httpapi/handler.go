@@ -113,7 +113,7 @@ func (h *Handler) handleOpen(w http.ResponseWriter, r *http.Request, fn func(c *
 func (c *call) end(err error) {
 	switch {
 	case err == nil:
-	case errors.Is(err, context.Canceled) && c.gone():
+	case c.gone() && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)): // of a wait that was over at the same moment
 		c.h.refuse(c.w, c.r, errGone)
 	default:
 		c.h.refuse(c.w, c.r, c.asSent(err))
