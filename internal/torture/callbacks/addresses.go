@@ -4,12 +4,15 @@ package callbacks
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
+	"time"
 
 	"github.com/pollackq/pollack/internal/torture/attack"
 )
@@ -27,7 +30,7 @@ var Addresses = &attack.Technique{
 	CI:      3000,
 	Release: 100_000,
 	Control: 3000,
-	Minutes: 2,
+	Minutes: 1.5,
 	Needs:   []string{"ip"},
 	Root:    true,
 	Run:     runAddresses,
@@ -44,6 +47,8 @@ type report struct {
 func runAddresses(r *attack.Run) {
 	cmd := attack.Command(r.Context(), "callbacks", strconv.FormatUint(r.Seed, 10), strconv.Itoa(r.N))
 	cmd.SysProcAttr = ownNetwork()
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -90,7 +95,9 @@ func childAddresses(args []string) int {
 		fmt.Fprintln(os.Stderr, "callbacks:", err)
 		return 1
 	}
-	w.attack(seed, n)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	w.attack(ctx, seed, n)
 	w.close()
 	return 0
 }

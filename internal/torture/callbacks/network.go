@@ -143,15 +143,15 @@ func (w *network) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// attack tries so many URLs.
-func (w *network) attack(seed uint64, n int) {
+// attack tries so many URLs, unless ctx ends.
+func (w *network) attack(ctx context.Context, seed uint64, n int) {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for done := 0; ; done++ {
+			for {
 				unit := int(next.Add(1) - 1)
-				if unit >= n {
+				if unit >= n || ctx.Err() != nil {
 					return
 				}
 				w.try(rand.New(rand.NewPCG(seed, uint64(unit))), unit)

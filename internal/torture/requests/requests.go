@@ -32,7 +32,7 @@ var Technique = &attack.Technique{
 	CI:      20_000,
 	Release: 1_000_000,
 	Control: 60_000,
-	Minutes: 3,
+	Minutes: 6,
 	Run:     run,
 }
 

@@ -33,7 +33,7 @@ var Technique = &attack.Technique{
 	CI:      4000,
 	Release: 100_000,
 	Control: 4000,
-	Minutes: 1,
+	Minutes: 1.5,
 	Run:     run,
 }
 
