@@ -37,8 +37,12 @@ func smallerJPEG(ctx context.Context, in []byte) ([]byte, error) {
 // jpegMetadata returns the segments with Exif data and the ICC profile.
 func jpegMetadata(in []byte, profile bool) (kept []byte) {
 	for p := in[2:]; len(p) >= 4 && p[0] == 0xff && p[1] != 0xda; { // up to the start of scan
+		if p[1] == 0xff { // any number of them may stand before a marker
+			p = p[1:]
+			continue
+		}
 		n := 2 + int(binary.BigEndian.Uint16(p[2:]))
-		if n > len(p) {
+		if n < 4 || n > len(p) { // the length counts itself
 			break
 		}
 		segment := p[:n]

@@ -76,6 +76,6 @@ func isID(s string) bool {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' || s != strings.ToLower(s) {
 		return false
 	}
-	_, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
-	return err == nil
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	return err == nil && len(b) == 16 // else there are hyphens elsewhere, too
 }
