@@ -131,3 +131,25 @@ func TestAPollOutlivesTheWriteTimeoutOverTLS(t *testing.T) {
 		})
 	}
 }
+
+// Middleware that bounds how long a request takes to be read leaves its deadline on the connection, where it would end a wait (golang/go#70834).
+func TestAPollOutlivesAReadDeadlineOfMiddleware(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, &setup{http2: http2, wrap: func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					http.NewResponseController(w).SetReadDeadline(time.Now().Add(5 * time.Second))
+					h.ServeHTTP(w, r)
+				})
+			}})
+			job := w.enqueue("other", jobqueue.NewJob{})
+			for path, want := range map[string]int{"/v1/queues/mail/poll": 204, "/v1/jobs/" + job.ID.String() + "?wait=30": 200} {
+				began := time.Now()
+				w.do("GET", path, "").want(want)
+				if d := time.Since(began); d != 30*time.Second {
+					t.Errorf("HTTP/2 %v: %s: answered after %v, want 30s", http2, path, d)
+				}
+			}
+		})
+	}
+}
