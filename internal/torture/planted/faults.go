@@ -374,8 +374,9 @@ var Faults = []*Fault{
 	{
 		Name: "backup-of-the-moving-file", What: "Backup copies the file while it changes, and no snapshot (I25)",
 		File: "storage/boltstore/backup.go", Old: "err := s.view(context.Background(), func(r *reader) error {\n\t\t_, err := r.btx.WriteTo(w)\n\t\treturn err\n\t})",
-		New: "f, err := os.Open(s.db.Path())\n\tif err == nil {\n\t\tdefer f.Close()\n\t\t_, err = io.Copy(w, io.LimitReader(f, 1<<20))\n\t\terr = errors.Join(err, w.(interface{ Truncate(int64) error }).Truncate(16<<20))\n\t}",
-		By:  []string{"backup"},
+		New: "size := int64(0)\n\terr := s.view(context.Background(), func(r *reader) error { size = r.btx.Size(); return nil })\n\tf, err2 := os.Open(s.db.Path())\n" +
+			"\tif err = errors.Join(err, err2); err == nil {\n\t\tdefer f.Close()\n\t\t_, err = io.Copy(w, io.LimitReader(f, size))\n\t}",
+		By: []string{"backup"},
 	},
 	{
 		Name: "compact-without-journal", What: "Compact leaves out what is in the journal (I25)",
