@@ -37,7 +37,8 @@
 //
 // [Options.Authenticate] says whose a request is. An account sees its own queues and jobs; what is somebody else's is answered like what never was.
 // [Options.Authorize] may refuse more: a producer is not a consumer is not an operator. Cross-origin requests are the business of the server: without
-// CORS headers of its own a browser lets none read an answer, and where credentials are cookies http.CrossOriginProtection belongs in front.
+// CORS headers of its own a browser lets none read an answer. Where credentials are cookies http.CrossOriginProtection belongs in front; since that lets
+// every GET pass, and a GET of a poll takes jobs, [Handler.Poll] is then to be mounted for POST alone.
 //
 // # Waiting
 //
@@ -45,7 +46,37 @@
 // http.ResponseController; where middleware wraps the ResponseWriter without an Unwrap method the wait ends a second before it. How many wait is
 // bounded by [Options.MaxPolls] and [Options.MaxPollsPerAccount].
 //
-// The server should have a ReadHeaderTimeout and a MaxHeaderBytes; bodies, and clients that are slow to send or to read, are bounded here.
+// # The server
+//
+// Bodies, and clients that are slow to send or to take them, are bounded here, by [Options.Patience]; a ReadTimeout or WriteTimeout is not needed. What
+// comes before a request is the server's to bound, as are connections on which none comes:
+//
+//	srv := &http.Server{
+//		Handler:           mux,
+//		ReadHeaderTimeout: 10 * time.Second,
+//		IdleTimeout:       2 * time.Minute,
+//		MaxHeaderBytes:    16 << 10,
+//		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+//	}
+//
+// Without an IdleTimeout a client that has been answered may stay for ever, and on HTTP/2 one that never finishes a header too; without pings one whose
+// host went silent keeps its polls parked until they end. The memory of a connection that sends JSON is bounded by [Options.MaxBody].
+//
+// A proxy in front must give a poll more time than it waits ([Options.MaxWait]), and must tell when the client has gone. For nginx:
+//
+//	location /queue/ {
+//		proxy_pass http://127.0.0.1:8080;
+//		proxy_http_version 1.1;
+//		proxy_set_header Connection "";   # with keepalive in the upstream block connections are used again
+//		proxy_read_timeout 90s;           # MaxWait and Patience, and some more
+//		proxy_buffering off;              # nginx takes no answer that its client does not take
+//		proxy_request_buffering off;      # bodies are not first written to nginx's disk
+//		client_max_body_size 64m;         # the broker's MaxPayload
+//	}
+//
+// proxy_ignore_client_abort stays off. Where nginx gives up earlier its client is answered 504, and no job is lost or counted as delivered; one whose
+// answer nginx took, and could not pass on, comes again when its lease lapses. With proxy_request_buffering on, Patience is with nginx, and how long a
+// client may send is bounded by client_body_timeout.
 //
 // # Uploads
 //

@@ -127,7 +127,7 @@ func TestNoSecretIsLoggedOrToldInARefusal(t *testing.T) {
 				path := strings.ReplaceAll(strings.ReplaceAll(e.path, "/q", "/"+queue), "/v1/jobs/x", id)
 				path = strings.Replace(path, "/v1/"+queue+"ueues", "/v1/queues", 1)
 				for _, headers := range [][]string{
-					{"Lease-Token: " + wrong}, {"Lease-Token: not-" + wrong}, {"Lease-Token: " + token, jsonType}, {"Authorization: Bearer x" + bearer}, {"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("bob:" + password))},
+					{"Lease-Token: " + wrong}, {"Lease-Token: not-" + wrong}, {"Lease-Token: " + token, jsonType}, {"Authorization: Bearer x" + bearer}, {"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("bob:"+password))},
 					{"Authorization: Bearer house-" + bearer}, {"Idempotency-Key: \"" + key}, {"Idempotency-Key: " + key + queue, "Content-Type: text/plain"},
 				} {
 					for _, body := range []string{"", `{"result": "` + content + `", "code": "c", "message": "` + content + `"}`, `{"lease_token": "` + wrong + `"}`, `{"` + content, content} {

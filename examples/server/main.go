@@ -86,7 +86,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 	mux := http.NewServeMux()
 	mux.Handle(c.prefix+"/v1/", handler)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{ // as the documentation of package httpapi has it
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+	}
 	server.RegisterOnShutdown(handler.Drain) // or Shutdown would wait for the parked polls
 	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {
