@@ -2,12 +2,13 @@ module github.com/pollackq/pollack/internal/torture
 
 go 1.26.0
 
-require github.com/pollackq/pollack v0.0.0
-
 require (
-	code.dny.dev/ssrf v0.3.0 // indirect
-	github.com/kr/pretty v0.3.1 // indirect
+	code.dny.dev/ssrf v0.3.0
+	github.com/hanwen/go-fuse/v2 v2.12.1
+	github.com/pollackq/pollack v0.0.0
 )
+
+require github.com/kr/pretty v0.3.1 // indirect
 
 require (
 	github.com/anishathalye/porcupine v1.3.1

@@ -5,6 +5,7 @@ import (
 	"github.com/pollackq/pollack/internal/torture/backup"
 	"github.com/pollackq/pollack/internal/torture/callbacks"
 	"github.com/pollackq/pollack/internal/torture/clocks"
+	"github.com/pollackq/pollack/internal/torture/cuts"
 	"github.com/pollackq/pollack/internal/torture/faults"
 	"github.com/pollackq/pollack/internal/torture/full"
 	"github.com/pollackq/pollack/internal/torture/fuzz"
@@ -36,6 +37,7 @@ var techniques = []*attack.Technique{
 	faults.Technique,
 	full.Technique,
 	power.Technique,
+	cuts.Technique,
 	rot.Technique,
 	backup.Technique,
 	requests.Technique,

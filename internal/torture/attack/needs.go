@@ -15,6 +15,11 @@ func Missing(ctx context.Context, t *Technique) string {
 	if t.Root && os.Geteuid() != 0 {
 		return "needs root"
 	}
+	for _, file := range t.Files {
+		if _, err := os.Stat(file); err != nil {
+			return "needs " + file
+		}
+	}
 	var install []string
 	for _, program := range t.Needs {
 		if _, err := exec.LookPath(program); err == nil {

@@ -12,6 +12,7 @@ type Technique struct {
 	Minutes float64  // about how long Release takes on two cores
 	Needs   []string // programs; where one is missing the technique is skipped. Installed from Debian where that can be done
 	Root    bool     // needs root
+	Files   []string // needs these files, such as devices
 
 	Run func(*Run)
 	// Child, if set, is what a process started by Command does. It gets the arguments given there and returns the exit status.

@@ -45,7 +45,7 @@ var workloads = []workload{
 	{Name: "many short lives", Callers: 2, Ops: 160, Lives: 10},
 	{Name: "a user's file with its list of free pages", Callers: 8, Ops: 200, Lives: 1, Begun: true, Wrapped: true, Synced: true},
 	{Name: "a commit for each call, until jobs are written back", Callers: 16, Ops: 450, Lives: 1, Off: true, Batch: 1},
-	{Name: "thousands of jobs", Callers: 2, Ops: 60, Lives: 1, Many: true, Share: 0.02},
+	{Name: "thousands of jobs", Callers: 2, Ops: 60, Lives: 1, Many: true, Share: 0.01},
 	{Name: "copies", Callers: 16, Ops: 160, Lives: 4, Large: true, Copies: true, Share: 0.5},
 }
 
