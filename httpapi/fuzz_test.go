@@ -11,7 +11,8 @@ import (
 	"github.com/pollackq/pollack/jobqueue"
 )
 
-// FuzzRequest looks for a request that panics, or is answered as if the server had failed.
+// FuzzRequest looks for a request that panics, is answered as if the server had failed or with something else than the API's answers, or changes
+// something although it is refused (promise 9).
 func FuzzRequest(f *testing.F) {
 	for _, e := range endpoints {
 		f.Add(e.method, e.path+"?timeout=0", `{"lease_token":"00000000000000000000000000000001"}`, "application/json", "Prefer", "wait=0")
@@ -47,10 +48,13 @@ func FuzzRequest(f *testing.F) {
 		if value := u.Query().Get("timeout"); strings.Contains(u.Path, "poll") && value != "0" || u.Query().Has("wait") || r.Header.Get("Prefer") != "" {
 			return // it would wait
 		}
+		before := snapshot(t, b)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		if w.Code >= 500 {
-			t.Errorf("%s %s: got %d %s", method, target, w.Code, w.Body)
+		if wantSound(t, w); w.Code >= 400 {
+			if after := snapshot(t, b); after != before {
+				t.Errorf("%s %s: answered %d %s, and changed\n%s\nto\n%s", method, target, w.Code, w.Body, before, after)
+			}
 		}
 	})
 }
