@@ -30,7 +30,7 @@ var Technique = &attack.Technique{
 	Name:    "fuzz",
 	Promise: "any bytes in a record, token, id, header, body, form, URL, signature, template or answer are refused, or taken as a second reading takes them (I2, I15; promise 9; threats: URL tricks, Memory blow-up, Forged callback, Path traversal, Stored XSS)",
 	Unit:    "seconds each",
-	CI:      3,
+	CI:      2,
 	Release: 600,
 	Control: 5,
 	Minutes: 8,
