@@ -48,6 +48,9 @@ func specification(s model.Settings) porcupine.Model {
 func follow(m *moment, c *call, got *model.Answer) []any {
 	switch c.how {
 	case answered:
+		if c.op.Kind == model.Receive && c.op.Wait > 0 && got.Err == model.Empty {
+			return []any{m} // it may not have looked: where others sleep, who comes now stands behind them, and what there is goes to them first
+		}
 		q, want := m.q.Do(c.op, got)
 		if want.Same(got) || refusedAll(m, c.op, got) {
 			return []any{m.with(q)}

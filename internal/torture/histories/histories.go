@@ -8,7 +8,8 @@
 // the store that fail before or after their effect, after which what was called is left open: it may have happened at any later time, or
 // never.
 //
-// It cannot find what shows only across a crash, nor what needs time that runs by itself.
+// It cannot find what shows only across a crash, nor what needs time that runs by itself; nor a wake-up that is lost: that a receive which
+// waited found nothing is always believed (the techniques parked and duel are for that).
 package histories
 
 import (

@@ -33,7 +33,7 @@ var Technique = &attack.Technique{
 	CI:      200_000,
 	Release: 20_000_000,
 	Control: 100_000,
-	Minutes: 8,
+	Minutes: 5,
 	Run:     run,
 }
 
