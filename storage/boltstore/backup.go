@@ -42,7 +42,8 @@ func compact(src *bbolt.Tx, dst string) error {
 		return &os.PathError{Op: "create", Path: dst, Err: os.ErrExist}
 	}
 	dir := filepath.Dir(dst)
-	f, err := os.CreateTemp(dir, filepath.Base(dst)+".new-*")
+	sweep(dst)
+	f, err := os.CreateTemp(dir, filepath.Base(dst)+temporary+"*")
 	if err != nil {
 		return openError(err)
 	}

@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
 )
 
 // Open opens the store in the file of that path, and creates it if there is none. The file is locked until Close.
@@ -20,6 +23,9 @@ import (
 func Open(path string, o *Options) (*Store, error) {
 	opts := o.withDefaults()
 	s, err := open(path, opts)
+	if errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w (%w)", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: open %s: %w", path, err)
 	}
@@ -84,7 +90,8 @@ func openFile(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
 // create makes a new store in a file of a temporary name, so that a crash leaves either a whole store or none.
 func create(path string, o Options) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	sweep(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+temporary+"*")
 	if err != nil {
 		return openError(err)
 	}
@@ -107,6 +114,27 @@ func create(path string, o Options) (err error) {
 		return openError(err)
 	}
 	return syncDir(dir)
+}
+
+// temporary stands between the name of a file and a number while it is made, abandoned is how old such a file is that nobody makes any more.
+const (
+	temporary = ".new-"
+	abandoned = time.Hour
+)
+
+// sweep removes what processes left behind that were killed while they made a file of that path. What stays is harmless.
+func sweep(path string) {
+	dir, prefix := filepath.Dir(path), filepath.Base(path)+temporary
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		number, ours := strings.CutPrefix(e.Name(), prefix)
+		if _, err := strconv.ParseUint(number, 10, 64); !ours || err != nil {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // publish gives a complete file its name. Unlike a rename, a link does not replace what another process has created meanwhile.

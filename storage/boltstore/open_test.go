@@ -106,6 +106,7 @@ func TestOpenSaysWhatIsWrongWithAFile(t *testing.T) {
 	}
 }
 
+// Other processes are tried by the torture's technique "second" (I17).
 func TestASecondOpenerIsToldOfTheLock(t *testing.T) {
 	s, path := open(t, nil)
 	if _, err := boltstore.Open(path, &boltstore.Options{Timeout: time.Millisecond}); !errors.Is(err, boltstore.ErrLocked) {

@@ -1,0 +1,106 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/pollackq/pollack/storage"
+	"github.com/pollackq/pollack/storage/boltstore"
+)
+
+// A page that is damaged makes bbolt panic when it scans a file that was not closed cleanly: that is an error of Open, which leaves no lock, so that
+// the file can be opened as soon as it is repaired (I15, I17).
+func TestAnOpenThatFailsOverADamagedPageLeavesNoLock(t *testing.T) {
+	s, path := open(t, nil)
+	update(t, s, add(id(1)))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("other"))
+		for n := 0; n < 60 && err == nil; n++ {
+			err = b.Put(fmt.Appendf(nil, "other-key-%03d", n), make([]byte, 30))
+		}
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	replace := func(old, new string) {
+		t.Helper()
+		p, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(p, []byte(old)) {
+			t.Fatalf("the file has no %q", old)
+		}
+		if err := os.WriteFile(path, bytes.ReplaceAll(p, []byte(old), []byte(new)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const good, bad = "other-key-030", "other-key-990" // before its neighbour, which is less
+	replace(good, bad)
+	for range 2 {
+		s, err := boltstore.Open(path, &boltstore.Options{Timeout: time.Millisecond})
+		if !errors.Is(err, boltstore.ErrDamaged) || !errors.Is(err, storage.ErrCorrupt) {
+			t.Fatalf("got %v, want %v", err, boltstore.ErrDamaged)
+		}
+		if err == nil {
+			s.Close()
+		}
+	}
+	replace(bad, good)
+	if s := reopen(t, path, &boltstore.Options{Timeout: time.Millisecond}); !exists(t, s, id(1)) {
+		t.Error("the job is gone")
+	}
+}
+
+// A process that is killed while it makes the file leaves a part of it under another name. The next one begins anew, and removes such parts when
+// they are old: a young one may be somebody's who is just making the file (I16).
+func TestWhatAKillAtTheFirstOpenLeavesIsHarmlessAndGoesAway(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "jobs.db")
+	for name, age := range map[string]time.Duration{
+		"jobs.db.new-123": 2 * time.Hour, "jobs.db.new-456": time.Minute, // parts
+		"jobs.db.new-mine": 2 * time.Hour, "jobs.db.news": 2 * time.Hour, "other.db.new-1": 2 * time.Hour, // somebody else's
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("a part"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if at := time.Now().Add(-age); os.Chtimes(filepath.Join(dir, name), at, at) != nil {
+			t.Fatal("the time of the file cannot be set")
+		}
+	}
+	s := reopen(t, path, nil)
+	update(t, s, func(tx storage.Tx) error { return tx.PutQueue(&storage.Queue{QueueName: queueA}) })
+	update(t, s, add(id(1)))
+	check(t, s)
+	var names []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got, want := fmt.Sprint(names), "[jobs.db jobs.db.new-456 jobs.db.new-mine jobs.db.news other.db.new-1]"; err != nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	old := filepath.Join(dir, "copy.db.new-789")
+	at := time.Now().Add(-2 * time.Hour)
+	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Chtimes(old, at, at), s.Compact(filepath.Join(dir, "copy.db"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed Compact left: got %v, want %v", err, os.ErrNotExist)
+	}
+}
