@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -32,11 +31,12 @@ var Told = &attack.Technique{
 	Promise: "each end of a job has at least one callback, all with one webhook-id, and never one of an end that is not committed (I21)",
 	Unit:    "lives",
 	CI:      300,
-	Release: 10_000,
+	Release: 5_000,
 	Control: 500,
-	Minutes: 3,
+	Minutes: 4,
 	Run: func(r *attack.Run) {
-		r.Each(runtime.GOMAXPROCS(0), func(unit int, rnd *rand.Rand) { live(r, unit, rnd) })
+		// More at once than processors, as most of a life is waiting.
+		r.Each(8, func(unit int, rnd *rand.Rand) { live(r, unit, rnd) })
 	},
 }
 
