@@ -19,8 +19,8 @@ import (
 // limits are how much each figure may grow besides a fifth: what a load that comes and goes makes it swing by.
 var limits = map[string]int64{
 	"goroutines":          30,
-	"bytes in use":        2 << 20,
-	"bytes resident":      32 << 20,
+	"bytes in use":        16 << 20,
+	"bytes resident":      64 << 20,
 	"open files":          20,
 	"bytes of the file":   4 << 20,
 	"records of the file": 300,
@@ -32,6 +32,7 @@ var limits = map[string]int64{
 type meter struct {
 	file    string
 	stacks  []*stack
+	before  int64 // bytes in use before the load
 	samples []map[string]int64
 }
 
@@ -71,10 +72,7 @@ func (m *meter) watch(ctx context.Context, r *attack.Run, span time.Duration) er
 
 func (m *meter) read() (map[string]int64, error) {
 	s := map[string]int64{"goroutines": int64(runtime.NumGoroutine())}
-	var mem runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&mem)
-	s["bytes in use"] = int64(mem.HeapAlloc)
+	s["bytes in use"] = inUse()
 	info, err := os.Stat(m.file)
 	if err != nil {
 		return nil, err
@@ -100,6 +98,14 @@ func (m *meter) read() (map[string]int64, error) {
 		s[strings.Replace(name, "records", "operations", 1)] = m.stacks[i].ops.Load()
 	}
 	return s, nil
+}
+
+// inUse returns how many bytes of memory are, after a collection.
+func inUse() int64 {
+	var mem runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&mem)
+	return int64(mem.HeapAlloc)
 }
 
 // judge compares the last quarter with the second. Where the machine let more be done in the last, more is there of what is kept for a while.
@@ -139,8 +145,14 @@ func middle(samples []map[string]int64, name string) int64 {
 	return all[len(all)/2]
 }
 
-// atTheEnd looks at the file once it is empty.
+// atTheEnd looks at what is left once all is empty.
 func (m *meter) atTheEnd(r *attack.Run, store *boltstore.Store) error {
+	inUse()                     // what pools hold outlives one collection
+	const mostMemory = 10 << 20 // the store's overlay of the latest jobs, which may have most of that, connections, maps that do not shrink
+	left := inUse() - m.before
+	if r.Highest("bytes in use, emptied", left); left > mostMemory {
+		r.Bad("when all is emptied %d bytes more are in use than before the load, want at most %d", left, mostMemory)
+	}
 	if err := store.Check(context.Background()); err != nil {
 		return fmt.Errorf("the file at the end: %w", err)
 	}

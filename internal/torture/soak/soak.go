@@ -20,7 +20,8 @@ import (
 //
 // It reads goroutines, memory in use after a collection, resident memory, open files, the size of the file and the records of the stores all the while, and
 // compares the last quarter of the time with the second: none may have grown by more than a fifth and what is set down in limits. At the end all queues are
-// emptied, and no record and no goroutine may be left; a copy without the free pages says how much of the file was in use.
+// emptied: no record and no goroutine may be left, not much more memory may be in use than at the beginning, and a copy without the free pages says how much
+// of the file is.
 //
 // What grows more slowly than the limits allow in the time it has, it cannot find: it is meant to be run for long, too, as "go run . -for 1h soak".
 var Technique = &attack.Technique{
@@ -74,7 +75,7 @@ func soak(r *attack.Run) error {
 	for _, s := range all {
 		s.start(ctx)
 	}
-	m := &meter{file: filepath.Join(r.Dir, "soak.db"), stacks: all}
+	m := &meter{file: filepath.Join(r.Dir, "soak.db"), stacks: all, before: inUse()}
 	if err := m.watch(ctx, r, span); err != nil {
 		stop()
 		err = errors.Join(err, wait(all))

@@ -151,7 +151,7 @@ func (s *stack) records() (records, queues int64, err error) {
 
 // empty ends all jobs, and demands that in time no record is left of any. Queues that are closed keep one of their own for a minute.
 func (s *stack) empty() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	for {
 		infos, err := s.b.Queues(ctx, "", jobqueue.MaxBatch)
