@@ -41,7 +41,7 @@ var Technique = &attack.Technique{
 	CI:      2_000,
 	Release: 100_000,
 	Control: 1_000,
-	Minutes: 8,
+	Minutes: 9,
 	Run:     run,
 }
 
