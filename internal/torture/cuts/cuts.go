@@ -133,12 +133,11 @@ func (c *cutter) cut(i int) (bad []string, err error) {
 		return nil, err
 	}
 	defer ledger.Close()
-	// Where in a life: while it begins, or later. In every third round a sync fails before, and power goes soon after.
-	cutAt := 1 + c.rnd.IntN([]int{40, 300, 1200}[c.rnd.IntN(3)])
-	eioAt := 0
+	// Where in a life: while it begins, or later. In every third round a sync fails, and power goes soon after: that is when what
+	// readers see and what the disk has may differ.
+	cutAt, eioAt := 1+c.rnd.IntN([]int{40, 300, 1200}[c.rnd.IntN(3)]), 0
 	if c.rnd.IntN(3) == 0 {
-		cutAt = 1 + c.rnd.IntN(300)
-		eioAt = 1 + cutAt/(5+c.rnd.IntN(8)) // a commit has two syncs, and some writes
+		cutAt, eioAt = 1+c.rnd.IntN(25), 1+c.rnd.IntN(60)
 	}
 	callers := []int{1, 2, 4, 16}[c.rnd.IntN(4)]
 	seed := c.rnd.Uint64()
@@ -148,7 +147,7 @@ func (c *cutter) cut(i int) (bad []string, err error) {
 	bad, err = c.look(left)
 	how := fmt.Sprintf("power lost at change %d of %d callers", cutAt, callers)
 	if eioAt > 0 {
-		how += fmt.Sprintf(", sync %d failed", eioAt)
+		how += fmt.Sprintf(" after sync %d failed", eioAt)
 		c.r.Count("failed syncs", 1)
 	}
 	for k := range bad {

@@ -24,7 +24,7 @@ const sector = 512
 type disk struct {
 	fs.Inode
 
-	cutAt int // the number of the change or sync at which power is lost
+	cutAt int // the number of the change or sync at which power is lost; behind the sync that fails, if one is to
 	eioAt int // the number of the sync that fails, and forgets what it was to write, as ext4 does; 0 is none
 	lost  func()
 
@@ -94,7 +94,7 @@ func (d *disk) change() syscall.Errno {
 	if d.dead {
 		return syscall.EIO
 	}
-	if d.count++; d.count == d.cutAt {
+	if d.count++; d.count >= d.cutAt && d.syncs >= d.eioAt {
 		d.dead = true
 		d.lost()
 		return syscall.EIO
@@ -329,6 +329,7 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	}
 	if d.syncs++; d.syncs == d.eioAt {
 		clear(n.dirty)
+		d.cutAt += d.count
 		return syscall.EIO
 	}
 	n.durable, n.resized = resize(n.durable, len(n.now)), false

@@ -20,6 +20,7 @@ func oneFile(t *testing.T, seed uint64, content string) (*disk, *node) {
 		t.Fatal(err)
 	}
 	d := &disk{rnd: rand.New(rand.NewPCG(seed, 0)), lost: func() {}}
+	d.cutAt = 1000
 	if err := d.load(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestWhatSurvives(t *testing.T) {
 // A sync that fails forgets: readers see what was written, the disk never has it, even if a later sync succeeds.
 func TestAFailedSyncForgets(t *testing.T) {
 	d, n := oneFile(t, 1, strings.Repeat("o", 2*sector))
-	d.eioAt = 1
+	d.eioAt, d.cutAt = 1, 100
 	n.put(t, strings.Repeat("f", sector), 0)
 	if err := n.Fsync(t.Context(), nil, 0); err != syscall.EIO {
 		t.Fatalf("the sync: %v, want %v", err, syscall.EIO)
