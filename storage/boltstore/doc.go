@@ -65,5 +65,5 @@
 //   - The list of free pages has no checksum. If it is damaged, what is written may take the place of something else, which is then found
 //     damaged or missing.
 //   - If the newest of the two meta pages is damaged after a crash, the file is as it was one commit before: that looks like a commit that a loss of
-//     power had torn.
+//     power had torn. It is logged.
 package boltstore

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +66,34 @@ func TestAnOpenThatFailsOverADamagedPageLeavesNoLock(t *testing.T) {
 	replace(bad, good)
 	if s := reopen(t, path, &boltstore.Options{Timeout: time.Millisecond}); !exists(t, s, id(1)) {
 		t.Error("the job is gone")
+	}
+}
+
+// A damaged meta page is named in the log: bbolt takes the other one without a word (I15).
+func TestADamagedMetaPageIsLogged(t *testing.T) {
+	for page := range 3 { // the last is no meta page
+		path := golden(t, "testdata/format2-killed.db.gz")
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := int64(page*4096 + 40)
+		var b [1]byte
+		_, err = f.ReadAt(b[:], at)
+		b[0] ^= 4
+		if page == 2 {
+			b[0] ^= 4
+		}
+		_, err2 := f.WriteAt(b[:], at)
+		if err := errors.Join(err, err2, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		s := reopen(t, path, &boltstore.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), TrustWallClock: true})
+		check(t, s)
+		if got, want := strings.Contains(log.String(), "meta pages is damaged"), page < 2; got != want {
+			t.Errorf("page %d: logged: %q", page, &log)
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func open(path string, o Options) (*Store, error) {
 	if err := probe(path, o.Timeout); err != nil {
 		return nil, err
 	}
+	if wholeMetaPages(path) == 1 {
+		o.Logger.Warn("one of the two meta pages is damaged: unless a loss of power tore it, the last commit may be missing", "file", path)
+	}
 	db, err := openFile(path, &bbolt.Options{
 		Timeout: o.Timeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMmapSize(), MaxSize: int(o.MaxSize),
 	})
