@@ -60,7 +60,8 @@ func (c *checker) all(t *trace) (failed error) {
 		failed = errors.Join(failed, c.state(s))
 	}}
 	e.run(func(d *disk) { failed = errors.Join(failed, c.begin(d)) }, func() bool { return failed != nil })
-	c.say("is", "alike %d", e.doubles)
+	c.say("is", "alike %d", e.alike)
+	c.say("is", "contents %d", len(e.contents))
 	c.say("is", "events %d", len(t.events))
 	c.stage.close()
 	return failed

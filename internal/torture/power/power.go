@@ -108,11 +108,11 @@ func one(r *attack.Run, w *workload, dir string) {
 	}
 	r.Count("ms to record", time.Since(start).Milliseconds())
 	r.Count("workloads", 1)
-	look(r, w, dir)
+	lookAt(r, w, dir)
 }
 
-// look looks at the states of a workload that was recorded.
-func look(r *attack.Run, w *workload, dir string) {
+// lookAt looks at the states of a workload that was recorded.
+func lookAt(r *attack.Run, w *workload, dir string) {
 	skip := 0
 	for !r.Over() {
 		at, what, why := watch(r, w, dir, skip)
@@ -227,7 +227,7 @@ func watch(r *attack.Run, w *workload, dir string, skip int) (at int, what, why 
 		case "is":
 			name, n := "", int64(0)
 			fmt.Sscan(rest, &name, &n)
-			r.Count(name, n)
+			r.Count(map[string]string{"alike": "skipped since alike", "contents": "different contents", "copies": "copies of Compact", "events": "events traced"}[name], n)
 		}
 	}
 	waited := cmd.Wait()

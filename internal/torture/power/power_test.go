@@ -165,7 +165,7 @@ func TestSkippedSyncsAreFound(t *testing.T) {
 	w.Seed, w.Ops, w.Lives, w.States = 1, 60, 1, 400
 	dir := recorded(t, &w)
 	technique := *Technique
-	technique.Run = func(r *attack.Run) { look(r, &w, dir) }
+	technique.Run = func(r *attack.Run) { lookAt(r, &w, dir) }
 	if r := technique.Do(t.Context(), &attack.Run{}); len(r.Bad) > 0 || r.Done != w.States {
 		t.Fatalf("with all syncs: %d states, %q", r.Done, r.Bad)
 	}
@@ -252,7 +252,7 @@ func doomed(args []string) int {
 func TestADeathIsNamed(t *testing.T) {
 	t.Setenv(dying, "17")
 	technique := *Technique
-	technique.Run = func(r *attack.Run) { look(r, new(workload), t.TempDir()) }
+	technique.Run = func(r *attack.Run) { lookAt(r, new(workload), t.TempDir()) }
 	r := technique.Do(t.Context(), &attack.Run{Seed: 1})
 	if len(r.Bad) != 1 || !strings.Contains(r.Bad[0], "state 17, a state") || !strings.Contains(r.Bad[0], "a damaged page") || r.Done != 50 {
 		t.Errorf("%d states were looked at, bad are %q", r.Done, r.Bad)

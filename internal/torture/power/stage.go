@@ -3,6 +3,7 @@ package power
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -118,16 +119,18 @@ func (s *stage) takeBack(st *state) error {
 			}
 		}
 	}
-	if st.names[storeName] != nil {
-		return nil
-	}
-	// A store was made where there was none.
+	// A store was made where there was none, or what an earlier making of one had left was removed.
 	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	found := make(map[string]bool, len(entries))
 	for _, e := range entries {
-		if s.there[e.Name()] == nil {
+		if found[e.Name()] = true; s.there[e.Name()] == nil {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
 		}
 	}
+	maps.DeleteFunc(s.there, func(name string, _ *file) bool { return !found[name] })
 	return err
 }
 

@@ -136,15 +136,14 @@ func tear(l *layer, o *op, sector int, rnd *rand.Rand) {
 	}
 }
 
-// hash is that of all that is left, and of what is known to have been told by then.
-func (s *state) hash(told int) uint64 {
+// hash is that of all that is left.
+func (s *state) hash() uint64 {
 	var h maphash.Hash
 	h.SetSeed(hashSeed)
 	for _, name := range slices.Sorted(maps.Keys(s.names)) {
 		h.WriteString(name)
 		maphash.WriteComparable(&h, s.left[s.names[name]].hash())
 	}
-	maphash.WriteComparable(&h, told)
 	return h.Sum64()
 }
 
@@ -152,13 +151,20 @@ func (s *state) hash(told int) uint64 {
 type enumeration struct {
 	trace *trace
 	seed  uint64
-	want  int // so many states, no two alike
+	want  int // so many states, no two alike with as much told
 
 	step  func(e event, c *change) // told of each event, once the disk has it
 	check func(*disk, *state)      // a state to be checked
 
-	doubles int
-	seen    map[uint64]bool
+	alike    int                 // states that were drawn again
+	seen     map[look]bool       // what was checked
+	contents map[uint64]struct{} // the different ones among them
+}
+
+// A look is at what is left of a disk when so much had been told: the more was told, the more is to be there.
+type look struct {
+	left uint64
+	told int
 }
 
 // passes bounds how often the trace is gone through where the states drawn are too often alike.
@@ -166,7 +172,7 @@ const passes = 6
 
 // run calls step and check until there were enough states. It draws the same ones each time. begin is told of the disk of each pass.
 func (e *enumeration) run(begin func(*disk), over func() bool) {
-	e.seen = make(map[uint64]bool)
+	e.seen, e.contents = make(map[look]bool), make(map[uint64]struct{})
 	for pass := range passes {
 		if len(e.seen) >= e.want || over() {
 			return
@@ -204,18 +210,18 @@ func (e *enumeration) pass(d *disk, pass int, over func() bool) {
 	for i, ev := range e.trace.events {
 		c := d.do(ev)
 		if ev.kind == opLedger && !ev.ended && ev.data[0] == 'e' {
-			told++ // the more was told, the more is to be there
+			told++
 		}
 		e.step(ev, c)
 		due += weights[i] * per
 		for tries := int(due) * 3; due >= 1 && tries > 0 && len(e.seen) < e.want && !over(); tries-- {
 			s := d.lose(drawWay(rnd), rnd)
-			if h := s.hash(told); e.seen[h] {
-				e.doubles++
+			l := look{s.hash(), told}
+			if e.seen[l] {
+				e.alike++
 				continue
-			} else {
-				e.seen[h] = true
 			}
+			e.seen[l], e.contents[l.left] = true, struct{}{}
 			due--
 			s.what = fmt.Sprintf("after line %d of the trace: %s", ev.at(), s.what)
 			e.check(d, s)
