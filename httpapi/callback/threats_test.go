@@ -105,8 +105,10 @@ func TestAnswersThatExplodeCostNothing(t *testing.T) {
 		fn          func(net.Conn)
 		ok          bool
 	}{
-		{"256 MiB of zeros, compressed", fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len()), func(c net.Conn) { c.Write(bomb.Bytes()) }, true},
-		{"the same as an error", fmt.Sprintf("HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len()), func(c net.Conn) { c.Write(bomb.Bytes()) }, false},
+		{"256 MiB of zeros, compressed", fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len()),
+			func(c net.Conn) { c.Write(bomb.Bytes()) }, true},
+		{"the same as an error", fmt.Sprintf("HTTP/1.1 500 No\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", bomb.Len()),
+			func(c net.Conn) { c.Write(bomb.Bytes()) }, false},
 		{"1 GiB", "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", gigabyte, true},
 		{"1 GiB in one chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\n", gigabyte, true},
 		{"a chunk of any size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", gigabyte, true},

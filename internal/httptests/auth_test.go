@@ -129,21 +129,25 @@ func TestEveryRouteOfTheDocumentDemandsGoodCredentials(t *testing.T) {
 		challenge string
 	}{
 		{"bearer tokens", httpapi.BearerTokens(map[string]string{"bob-token": "bob", "": "bob"}), []string{
-			"", "Bearer", "Bearer ", "bob-token", "Bearer bob-toke", "Bearer bob-token2", "Bearer b", "Bearer BOB-TOKEN", "Bearer bob-token bob-token", "Bearer\tbob-token",
+			"", "Bearer", "Bearer ", "bob-token", "Bearer bob-toke", "Bearer bob-token2", "Bearer b", "Bearer BOB-TOKEN", "Bearer bob-token bob-token",
+			"Bearer\tbob-token",
 			"Bearer bob-token\x00", "Token bob-token", "Basic bob-token", basic("bob:bob-token"), "Bearer " + strings.Repeat("b", 10_000),
 		}, "unauthorized", 401, "Bearer"},
 		{"logins", httpapi.BasicAuth("r", map[httpapi.Login]string{{User: "bob", Password: "secret"}: "bob", {}: "bob"}), []string{
-			"", "Basic", "Basic ", "Basic x", "Basic !!", basic(":"), basic("bob:"), basic("bob"), basic(":secret"), basic("bob:secre"), basic("bob:secret2"), basic("BOB:secret"),
+			"", "Basic", "Basic ", "Basic x", "Basic !!", basic(":"), basic("bob:"), basic("bob"), basic(":secret"), basic("bob:secre"),
+			basic("bob:secret2"), basic("BOB:secret"),
 			basic("bo:b\x00secret"), basic("bob\x00secret:"), "Bearer secret",
 		}, "unauthorized", 401, `Basic realm="r", charset="UTF-8"`},
-		{"a header", httpapi.HeaderAuth("bob", http.Header{"Authorization": {"secret"}, "X-Tenant": {"7"}}), []string{"", "secret", "secre", "secret, secret"}, "unauthorized", 401, "Header"},
+		{"a header", httpapi.HeaderAuth("bob", http.Header{"Authorization": {"secret"}, "X-Tenant": {"7"}}), []string{"", "secret", "secre",
+			"secret, secret"}, "unauthorized", 401, "Header"},
 		{"tokens that expire", func(r *http.Request) (string, error) {
 			if r.Header.Get("Authorization") == "Bearer old" && time.Now().After(expired) {
 				return "bob", &httpapi.Problem{Status: 401, Code: "expired"}
 			}
 			return "bob", errors.New("who is that?")
 		}, []string{"Bearer old"}, "expired", 401, "Bearer"},
-		{"an error beside an account", func(*http.Request) (string, error) { return "bob", errors.New("no") }, []string{"", "Bearer x"}, "unauthorized", 401, "Bearer"},
+		{"an error beside an account", func(*http.Request) (string, error) { return "bob", errors.New("no") }, []string{"", "Bearer x"}, "unauthorized",
+			401, "Bearer"},
 		{"no account and no error", func(*http.Request) (string, error) { return "", nil }, []string{"", "Bearer x"}, "unauthorized", 401, "Bearer"},
 		{"a directory that is down", func(*http.Request) (string, error) {
 			return "bob", &httpapi.Problem{Status: 503, Code: "busy"}
@@ -231,7 +235,8 @@ func TestEveryRouteAnswersForeignThingsLikeUnknownOnes(t *testing.T) {
 	}
 	// A queue's name says nothing of whose it is: alice's own of that name is not there.
 	for _, body := range []string{"", "{"} {
-		for _, op := range []string{"GET /v1/queues/{queue}", "HEAD /v1/queues/{queue}", "GET /v1/queues/{queue}/jobs", "GET /v1/queues/{queue}/poll?timeout=0", "DELETE /v1/queues/{queue}",
+		for _, op := range []string{"GET /v1/queues/{queue}", "HEAD /v1/queues/{queue}", "GET /v1/queues/{queue}/jobs",
+			"GET /v1/queues/{queue}/poll?timeout=0", "DELETE /v1/queues/{queue}",
 			"POST /v1/queues/{queue}/close", "POST /v1/queues/{queue}/purge", "POST /v1/queues/{queue}/poll?timeout=0"} {
 			method, path, _ := strings.Cut(op, " ")
 			ask := func(queue string) *httptest.ResponseRecorder {

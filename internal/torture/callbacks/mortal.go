@@ -32,7 +32,8 @@ func newMortal(inner storage.Store, rnd *rand.Rand) *mortal {
 		if chance.Uint64()%every != 0 {
 			return storagetest.Fault{}
 		}
-		return storagetest.Fault{Kind: one(chance, storagetest.Rerun, storagetest.Rerun, storagetest.Before, storagetest.Undone, storagetest.After), Err: one(chance, nil, storage.ErrBusy)}
+		return storagetest.Fault{Kind: one(chance, storagetest.Rerun, storagetest.Rerun, storagetest.Before, storagetest.Undone, storagetest.After),
+			Err: one(chance, nil, storage.ErrBusy)}
 	})
 	return m
 }

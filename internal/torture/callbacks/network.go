@@ -216,11 +216,14 @@ func (w *network) target(rnd *rand.Rand, name string) string {
 		evil = wrapped(rnd, evil)
 	case 1: // names
 		w.dns.set(name, w.turns(rnd))
-		return one(rnd, "http://", "http://", "https://") + one(rnd, name, name, strings.ToUpper(name), name+".") + one(rnd, "/", ":80/", "/redirect?to="+url.QueryEscape("http://"+spelled(rnd, evil)+"/followed"))
+		return one(rnd, "http://", "http://", "https://") + one(rnd, name, name, strings.ToUpper(name), name+".") + one(rnd, "/", ":80/",
+			"/redirect?to="+url.QueryEscape("http://"+spelled(rnd, evil)+"/followed"))
 	case 2: // redirects of public servers
 		w.dns.set(name, w.turns(rnd))
-		to := one(rnd, "http://"+spelled(rnd, evil)+"/followed", "http://"+name+"/followed", "http://"+spelled(rnd, outside(rnd))+"/followed", "//"+spelled(rnd, evil)+"/followed", "/followed",
-			"ftp://"+evil.String()+"/followed", "file:///etc/passwd", "gopher://"+evil.String(), "javascript:x", "http:///followed", "\\\\"+evil.String()+"\\followed")
+		to := one(rnd, "http://"+spelled(rnd, evil)+"/followed", "http://"+name+"/followed", "http://"+spelled(rnd, outside(rnd))+"/followed",
+			"//"+spelled(rnd, evil)+"/followed", "/followed",
+			"ftp://"+evil.String()+"/followed", "file:///etc/passwd", "gopher://"+evil.String(), "javascript:x", "http:///followed",
+			"\\\\"+evil.String()+"\\followed")
 		return "http://" + host(outside(rnd)) + "/redirect?to=" + url.QueryEscape(to)
 	case 3:
 		if rnd.IntN(2) == 0 {

@@ -211,17 +211,17 @@ func work(ctx context.Context, b *jobqueue.Broker, rnd *rand.Rand, m *mortal) {
 			d, err = q.TryReceive(limited, nil)
 		}
 		if err == nil {
-			switch rnd.IntN(7) {
+			switch rnd.IntN(7) { // errors are no matter: what has happened is found in the store
 			case 0, 1:
-				err = d.Ack(limited)
+				d.Ack(limited)
 			case 2:
-				err = d.Complete(limited, jobqueue.NewResult{ContentType: "application/json", Data: []byte("1")})
+				d.Complete(limited, jobqueue.NewResult{ContentType: "application/json", Data: []byte("1")})
 			case 3:
-				err = d.Fail(limited, "code", "message")
+				d.Fail(limited, "code", "message")
 			case 4:
-				_, err = b.Cancel(limited, d.ID)
+				b.Cancel(limited, d.ID)
 			case 5:
-				err = d.Release(limited, nil)
+				d.Release(limited, nil)
 			} // or it is forgotten, and its lease lapses
 			ended = append(ended, d.ID)
 		}

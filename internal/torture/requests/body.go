@@ -60,7 +60,8 @@ func (g *generator) damaged(s *openapi3.Schema) []byte {
 	case 6:
 		return must("it is too large", inside(`"x":"`+strings.Repeat("x", maxBody)+`"`))
 	case 7:
-		return must("it is not JSON", inside(one(g.Rand, `"x":NaN`, `"x":01`, `"x":+1`, `x:1`, `'x':1`, `"x":"a`+"\n"+`"`, `"x":"\q"`, `"x":"\u12"`, `/**/"x":1`, `"x":1,`, `"x"`, `"x":tru`)))
+		return must("it is not JSON", inside(one(g.Rand, `"x":NaN`, `"x":01`, `"x":+1`, `x:1`, `'x':1`, `"x":"a`+"\n"+`"`, `"x":"\q"`, `"x":"\u12"`,
+			`/**/"x":1`, `"x":1,`, `"x"`, `"x":tru`)))
 	case 8:
 		return must("it has a BOM", append([]byte("\xef\xbb\xbf"), body...))
 	case 9:

@@ -40,7 +40,8 @@ func (w *world) good(rnd *rand.Rand) *raw {
 	}
 	switch rnd.IntN(14) {
 	case 0:
-		r.method, r.target, r.body = "POST", "/v1/queues/"+queue+"/jobs", []byte(`{"payload":{"a":[1,2]},"name":"n","tags":{"a":"b"},"priority":1,"delay_seconds":100000}`)
+		r.method, r.target, r.body = "POST", "/v1/queues/"+queue+"/jobs",
+			[]byte(`{"payload":{"a":[1,2]},"name":"n","tags":{"a":"b"},"priority":1,"delay_seconds":100000}`)
 	case 1:
 		r.method, r.target, r.body = "POST", "/v1/queues/"+queue+"/jobs?name=n&delay=100000&tag.a=b&deadline=2100-01-01T00:00:00Z", []byte("raw payload")
 		r.header = append(r.header, "Content-Type: image/png", "Idempotency-Key: "+one(rnd, "k", `"k\"q"`, `"k`, `"`))
@@ -67,7 +68,8 @@ func (w *world) good(rnd *rand.Rand) *raw {
 	case 9:
 		r.method, r.target, r.body = "POST", "/v1/acks", fmt.Appendf(nil, `{"acks":[{"id":%q,"lease_token":%q},{"id":"x"}]}`, id, w.tokens[id])
 	case 10:
-		r.method, r.target = "GET", one(rnd, "/v1/queues?limit=2", "/v1/queues/"+queue, "/v1/queues/"+queue+"/jobs?state=pending&limit=3&after="+id, "/v1/openapi.json")
+		r.method, r.target = "GET", one(rnd, "/v1/queues?limit=2", "/v1/queues/"+queue, "/v1/queues/"+queue+"/jobs?state=pending&limit=3&after="+id,
+			"/v1/openapi.json")
 	case 11:
 		r.method, r.target, r.body = "PUT", "/v1/queues/"+queue, []byte(`{"lease_seconds":40000,"max_deliveries":30,"tags":{"a":"b"},"status":"s","backlog":1000}`)
 	case 12:
@@ -110,9 +112,12 @@ func (r *raw) bytes(rnd *rand.Rand) []byte {
 
 // odd are texts that do not belong where they are put.
 var odd = []string{
-	"", " ", "\x00", "\r\n", "\n", "\t", "%00", "%", "%zz", "%2e%2e%2f", "..", "/../", "//", "\\", "?", "#", ";", ":", "@", "*", "\"", "'", "<script>", "${jndi:x}",
-	"\xff\xfe", "\xc0\xaf", "ﬀ", "\u202e", "١", "-1", "+1", "0", "00", "0x10", "1e999", "-1e999", "NaN", "Infinity", "1.5", "99999999999999999999", "18446744073709551616",
-	"9223372036854775808", "null", "true", "[]", "{}", "bytes=0-0,2-1,-5", "bytes=-99999999999999999999", "W/\"1\", *", "wait=99999999999", "chunked, chunked", "identity",
+	"", " ", "\x00", "\r\n", "\n", "\t", "%00", "%", "%zz", "%2e%2e%2f", "..", "/../", "//", "\\", "?", "#", ";", ":", "@", "*", "\"", "'", "<script>",
+	"${jndi:x}",
+	"\xff\xfe", "\xc0\xaf", "ﬀ", "\u202e", "١", "-1", "+1", "0", "00", "0x10", "1e999", "-1e999", "NaN", "Infinity", "1.5", "99999999999999999999",
+	"18446744073709551616",
+	"9223372036854775808", "null", "true", "[]", "{}", "bytes=0-0,2-1,-5", "bytes=-99999999999999999999", "W/\"1\", *", "wait=99999999999",
+	"chunked, chunked", "identity",
 }
 
 func text(rnd *rand.Rand) string {
@@ -133,14 +138,22 @@ func text(rnd *rand.Rand) string {
 
 // lines are header lines that requests do not have, or not so.
 var lines = []string{
-	"Host: other", "Host:", "Content-Length: -1", "Content-Length: +4", "Content-Length: 0x4", "Content-Length: 4, 4", "Content-Length: 99999999999999999999", "Content-Length: 5",
-	"Content-Length: 0", "Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: xchunked", "Transfer-Encoding : chunked", "Transfer-Encoding: identity",
-	"Transfer-Encoding:\tchunked", "Expect: 100-continue", "Expect: nonsense", "Connection: close", "Connection: keep-alive", "Connection: upgrade", "Upgrade: h2c", "Upgrade: websocket",
-	"HTTP2-Settings: AAMAAABkAAQAAP__", "Trailer: X", "TE: trailers", "Content-Encoding: gzip", "Content-Type: application/json", "Content-Type: application/json; charset=\"",
-	"Content-Type: multipart/form-data; boundary=x", "Content-Type: application/x-www-form-urlencoded", "Content-Type: text/plain\r\n folded", "Authorization: Bearer bob-token",
-	"Authorization: Bearer", "Authorization: Basic Og==", "Lease-Token: 00000000000000000000000000000000", "Lease-Token: 00000000000000000000000000000001", "Lease-Token: x",
-	"Idempotency-Key:", "Idempotency-Key: \"", "Idempotency-Key: k", "Prefer: wait=1", "Prefer: wait=-1", "Prefer: wait=\"", "Range: bytes=0-0,1-1,0-", "Range: bytes=x", "If-None-Match: *",
-	"If-Match: \"x\"", "If-Range: \"x\"", "If-Modified-Since: x", "X-HTTP-Method-Override: DELETE", "X-Original-URL: /v1/queues", "X-Forwarded-For: 127.0.0.1", "Bad Name: x", "No-Colon", ": x",
+	"Host: other", "Host:", "Content-Length: -1", "Content-Length: +4", "Content-Length: 0x4", "Content-Length: 4, 4",
+	"Content-Length: 99999999999999999999", "Content-Length: 5",
+	"Content-Length: 0", "Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: xchunked",
+	"Transfer-Encoding : chunked", "Transfer-Encoding: identity",
+	"Transfer-Encoding:\tchunked", "Expect: 100-continue", "Expect: nonsense", "Connection: close", "Connection: keep-alive", "Connection: upgrade",
+	"Upgrade: h2c", "Upgrade: websocket",
+	"HTTP2-Settings: AAMAAABkAAQAAP__", "Trailer: X", "TE: trailers", "Content-Encoding: gzip", "Content-Type: application/json",
+	"Content-Type: application/json; charset=\"",
+	"Content-Type: multipart/form-data; boundary=x", "Content-Type: application/x-www-form-urlencoded", "Content-Type: text/plain\r\n folded",
+	"Authorization: Bearer bob-token",
+	"Authorization: Bearer", "Authorization: Basic Og==", "Lease-Token: 00000000000000000000000000000000",
+	"Lease-Token: 00000000000000000000000000000001", "Lease-Token: x",
+	"Idempotency-Key:", "Idempotency-Key: \"", "Idempotency-Key: k", "Prefer: wait=1", "Prefer: wait=-1", "Prefer: wait=\"", "Range: bytes=0-0,1-1,0-",
+	"Range: bytes=x", "If-None-Match: *",
+	"If-Match: \"x\"", "If-Range: \"x\"", "If-Modified-Since: x", "X-HTTP-Method-Override: DELETE", "X-Original-URL: /v1/queues",
+	"X-Forwarded-For: 127.0.0.1", "Bad Name: x", "No-Colon", ": x",
 	"X-Nul: \x00", "X-High: \xff", "X-CR: a\rb",
 }
 
@@ -148,10 +161,13 @@ var lines = []string{
 func (r *raw) spoil(rnd *rand.Rand) {
 	switch rnd.IntN(8) {
 	case 0:
-		r.method = one(rnd, "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PRI", "get", "", "G\x00T", strings.Repeat("X", 5000), text(rnd))
+		r.method = one(rnd, "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PRI", "get", "", "G\x00T",
+			strings.Repeat("X", 5000), text(rnd))
 	case 1:
-		r.target = one(rnd, "*", "/", "http://other"+r.target, "//other"+r.target, "/.."+r.target, strings.ToUpper(r.target), r.target+"/", r.target+"?"+r.target, "example.com:443",
-			"http://[::1", "/"+strings.Repeat("a/", 4000), r.target+"#x", "x", "/v1/queues/"+strings.Repeat("q", 300)+"/jobs", "/v1/jobs/"+strings.ToLower(r.target))
+		r.target = one(rnd, "*", "/", "http://other"+r.target, "//other"+r.target, "/.."+r.target, strings.ToUpper(r.target), r.target+"/",
+			r.target+"?"+r.target, "example.com:443",
+			"http://[::1", "/"+strings.Repeat("a/", 4000), r.target+"#x", "x", "/v1/queues/"+strings.Repeat("q", 300)+"/jobs",
+			"/v1/jobs/"+strings.ToLower(r.target))
 	case 2:
 		at := rnd.IntN(len(r.target) + 1)
 		r.target = r.target[:at] + text(rnd) + r.target[min(len(r.target), at+rnd.IntN(3)):]
@@ -202,8 +218,10 @@ func (r *raw) frame(rnd *rand.Rand) {
 		return
 	}
 	r.header = append(r.header, "Transfer-Encoding: chunked")
-	size := one(rnd, fmt.Sprintf("%x", len(r.body)), fmt.Sprintf("%x", len(r.body)+1), "FFFFFFFFFFFFFFFF", "80000000", "-1", "0x5", "", "5;"+strings.Repeat("x", 1<<rnd.IntN(14)), "g", text(rnd))
-	end := one(rnd, "\r\n0\r\n\r\n", "\n0\n\n", "\r\n0\r\nX-Trailer: a\r\n\r\n", "0\r\n\r\n", "\r\n0\r\nContent-Length: 5\r\n\r\n", "\r\n0\r\n"+text(rnd)+"\r\n\r\n", "", "\r\n")
+	size := one(rnd, fmt.Sprintf("%x", len(r.body)), fmt.Sprintf("%x", len(r.body)+1), "FFFFFFFFFFFFFFFF", "80000000", "-1", "0x5", "",
+		"5;"+strings.Repeat("x", 1<<rnd.IntN(14)), "g", text(rnd))
+	end := one(rnd, "\r\n0\r\n\r\n", "\n0\n\n", "\r\n0\r\nX-Trailer: a\r\n\r\n", "0\r\n\r\n", "\r\n0\r\nContent-Length: 5\r\n\r\n",
+		"\r\n0\r\n"+text(rnd)+"\r\n\r\n", "", "\r\n")
 	r.body = join([]byte(size+one(rnd, "\r\n", "\r\n", "\n", "")), r.body, []byte(end))
 }
 

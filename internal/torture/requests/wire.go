@@ -102,7 +102,8 @@ func (s *wire) read(c net.Conn) error {
 // ofNetHTTP demands that net/http itself may have answered so: it refuses what is not HTTP, and serves OPTIONS *.
 func ofNetHTTP(resp *http.Response) error {
 	switch resp.StatusCode {
-	case http.StatusOK, http.StatusBadRequest, http.StatusExpectationFailed, http.StatusRequestHeaderFieldsTooLarge, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+	case http.StatusOK, http.StatusBadRequest, http.StatusExpectationFailed, http.StatusRequestHeaderFieldsTooLarge, http.StatusNotImplemented,
+		http.StatusHTTPVersionNotSupported:
 		return nil
 	}
 	return fmt.Errorf("net/http by itself answers %s", resp.Status)

@@ -114,7 +114,8 @@ func (w *world) overHTTP(rnd *rand.Rand) string {
 			method = "HEAD"
 		}
 		if o.method != "GET" {
-			body = one(rnd, "", `{}`, `{"lease_token":"`+token+`"}`, `{"result":1}`, `{"progress":0.7,"message":"m"}`, `{"delay_seconds":1}`, `{"object_key":"`+w.bob.keys[0]+`"}`)
+			body = one(rnd, "", `{}`, `{"lease_token":"`+token+`"}`, `{"result":1}`, `{"progress":0.7,"message":"m"}`, `{"delay_seconds":1}`,
+				`{"object_key":"`+w.bob.keys[0]+`"}`)
 		}
 	case 4:
 		path, body = "/v1/acks", `{"acks":[{"id":"{id}","lease_token":"`+token+`"}]}`
@@ -190,7 +191,8 @@ func (w *world) withoutCredentials(rnd *rand.Rand) string {
 	for o.method == "PUT" && strings.Contains(o.path, "/uploads/") { // which has a signature instead
 		o = one(rnd, w.operations...)
 	}
-	authorization := one(rnd, "", "Bearer", "Bearer ", "Bearer x", "Bearer bob-toke", "Bearer bob-token2", "Bearer  bob", "bob-token", "Bearer BOB-TOKEN", "Bearer bob-token\x00",
+	authorization := one(rnd, "", "Bearer", "Bearer ", "Bearer x", "Bearer bob-toke", "Bearer bob-token2", "Bearer  bob", "bob-token",
+		"Bearer BOB-TOKEN", "Bearer bob-token\x00",
 		"Basic "+base64.StdEncoding.EncodeToString([]byte("bob:bob-token")), "Bearer bob-token, Bearer alice-token", "Token bob-token", "Bearer\tbob-token")
 	theirs := one(rnd, w.bob.ids...)
 	never := neverWas(rnd, theirs)
