@@ -88,3 +88,51 @@ func TestTestsThatFailKeepTheirStatus(t *testing.T) {
 		t.Errorf("got %d, want 3", got)
 	}
 }
+
+// A package with tests that does not end them here would not be looked at.
+func TestEveryPackageOfTheModuleEndsItsTestsHere(t *testing.T) {
+	ends := make(map[string]bool) // by folder
+	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "../..":
+			_, err := os.Stat(filepath.Join(path, "go.mod"))
+			if err == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir
+			}
+			return nil
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		dir := filepath.Dir(path)
+		ends[dir] = ends[dir] || endsHere(string(text))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ends) < 10 {
+		t.Errorf("found %d packages with tests only", len(ends))
+	}
+	for dir, ok := range ends {
+		if !ok {
+			t.Errorf("%s: no TestMain calls leaks.Main, leaks.Run or proc.Main", dir)
+		}
+	}
+}
+
+func endsHere(text string) bool {
+	_, main, _ := strings.Cut(text, "func TestMain(m *testing.M) {")
+	main, _, _ = strings.Cut(main, "\n}\n")
+	for _, call := range []string{"leaks.Main(m)", "leaks.Run(", "proc.Main(m,", "\tMain(m)"} {
+		if strings.Contains(main, call) {
+			return true
+		}
+	}
+	return false
+}
