@@ -37,7 +37,7 @@ var Technique = &attack.Technique{
 	CI:      20_000,
 	Release: 1_000_000,
 	Control: 4_000,
-	Minutes: 15,
+	Minutes: 16,
 	Needs:   []string{"strace"},
 	Run:     run,
 	Child: func(args []string) int {

@@ -168,7 +168,7 @@ type look struct {
 }
 
 // passes bounds how often the trace is gone through where the states drawn are too often alike.
-const passes = 6
+const passes = 10
 
 // run calls step and check until there were enough states. It draws the same ones each time. begin is told of the disk of each pass.
 func (e *enumeration) run(begin func(*disk), over func() bool) {
@@ -214,13 +214,19 @@ func (e *enumeration) pass(d *disk, pass int, over func() bool) {
 		}
 		e.step(ev, c)
 		due += weights[i] * per
-		for tries := int(due) * 3; due >= 1 && tries > 0 && len(e.seen) < e.want && !over(); tries-- {
+		most := 4 // draws in a row that bring nothing new, before the rest is left to later moments
+		if weights[i] == 1 {
+			most = 1 // all is durable: there is one state
+		}
+		for again := 0; due >= 1 && again < most && len(e.seen) < e.want && !over(); {
 			s := d.lose(drawWay(rnd), rnd)
 			l := look{s.hash(), told}
 			if e.seen[l] {
 				e.alike++
+				again++
 				continue
 			}
+			again = 0
 			e.seen[l], e.contents[l.left] = true, struct{}{}
 			due--
 			s.what = fmt.Sprintf("after line %d of the trace: %s", ev.at(), s.what)

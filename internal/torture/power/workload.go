@@ -37,7 +37,7 @@ var workloads = []workload{
 	{Name: "a new file", Callers: 4, Ops: 240, Lives: 2},
 	{Name: "an old format, then a copy in its place", Callers: 3, Ops: 150, Lives: 3, Begun: true, Old: true, Copies: true},
 	{Name: "a user's file and transactions", Callers: 4, Ops: 200, Lives: 2, Begun: true, Wrapped: true},
-	{Name: "64 callers, large values", Callers: 64, Ops: 256, Lives: 1, Large: true},
+	{Name: "64 callers, large values", Callers: 64, Ops: 320, Lives: 1, Large: true},
 	{Name: "one caller, until jobs are written back", Callers: 1, Ops: 450, Lives: 1},
 	{Name: "nothing kept", Callers: 8, Ops: 400, Lives: 2, Off: true},
 	{Name: "large values, nothing kept", Callers: 2, Ops: 250, Lives: 2, Large: true, Off: true},
