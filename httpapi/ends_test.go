@@ -116,17 +116,23 @@ func TestEndsThatComeTwiceAndAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
 		answered := w.parkedRequests()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
 		var all sync.WaitGroup
+		shutdown := func() {
+			if err := errors.Join(w.server.Shutdown(ctx), w.broker.Shutdown(ctx)); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+		}
 		for range 3 {
 			all.Go(w.h.Drain)
-			all.Go(func() { w.server.Shutdown(t.Context()) })
-			all.Go(func() { w.broker.Shutdown(t.Context()) })
+			all.Go(shutdown)
+			all.Go(func() { w.broker.Shutdown(ctx) })
 		}
 		answered()
 		all.Wait()
 		w.h.Drain()
-		w.server.Shutdown(t.Context())
-		w.broker.Shutdown(t.Context())
+		shutdown()
 	})
 }
 
@@ -196,8 +202,10 @@ func TestAPayloadIsSentToItsEndWhenTheServerEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer resp.Body.Close()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
 				ended := make(chan error, 1)
-				go func() { ended <- w.server.Shutdown(t.Context()) }()
+				go func() { ended <- w.server.Shutdown(ctx) }()
 				synctest.Wait()
 				if err := w.broker.Shutdown(t.Context()); err != nil {
 					t.Errorf("the broker's Shutdown: %v", err)
