@@ -39,7 +39,7 @@ type telling struct {
 }
 
 const (
-	retention = 2 * time.Second
+	retention = 3 * time.Second  // in a file at its MaxSize, where only that makes room
 	patience  = 30 * time.Second // for what must come to be
 	again     = 20 * time.Millisecond
 	least     = 64 // bytes that a job takes
@@ -186,7 +186,10 @@ func (f *filler) open() (err error) {
 		return err
 	}
 	b := &jobqueue.Options{Retention: -1, Tombstone: -1, Lease: time.Hour}
-	if f.Kept {
+	switch {
+	case f.Kept && f.disk.real():
+		b.Retention = time.Hour
+	case f.Kept:
 		b.Retention = retention
 	}
 	f.broker, err = jobqueue.New(f.store, b)
