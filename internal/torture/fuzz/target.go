@@ -26,7 +26,7 @@ var corpus = filepath.Join("testdata", "fuzz")
 func (p *pkg) build(ctx context.Context, dir string) error {
 	name := strings.ReplaceAll(p.folder, string(filepath.Separator), "-")
 	p.program = filepath.Join(dir, name+".test")
-	args := []string{"test", "-c", "-fuzz=.", "-o", p.program}
+	args := []string{"test", "-c", "-vet=off", "-fuzz=.", "-ldflags=-s -w", "-o", p.program}
 	if attack.Overlay != "" {
 		args = append(args, "-overlay", attack.Overlay)
 	}
