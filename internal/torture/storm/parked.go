@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -19,7 +20,8 @@ import (
 )
 
 // Parked parks polls by thousands and lets all their clients vanish in the midst of the jobs that are enqueued and released for them: they close or reset
-// the connection, close only their half of it, reset the stream (HTTP/2), or go while the answer is on its way. A few survivors poll and ack.
+// the connection, close only their half of it, reset the stream (HTTP/2), or go while the answer is on its way. Beside them streams of HTTP/2 are opened and
+// reset as fast as a connection takes it. A few survivors poll and ack.
 //
 // When all is quiet, and before any lease can have lapsed, the jobs that are still leased must be exactly those whose answer a connection took; no job
 // may wait while survivors do (I10); nothing parked, no goroutine and no memory may be left (I11, threat: Parked-poll exhaustion). That there are as many
@@ -29,7 +31,7 @@ import (
 // It cannot find what only a real network does: hosts that go silent are left to the server's own timeouts.
 var Parked = &attack.Technique{
 	Name:    "parked",
-	Promise: "a parked poll whose client vanishes takes no job along and leaves nothing behind (I7, I10, I11; threat: Parked-poll exhaustion)",
+	Promise: "a parked poll whose client vanishes takes no job along and leaves nothing behind (I7, I10, I11; threats: Parked-poll exhaustion, HTTP/2)",
 	Unit:    "polls",
 	CI:      2_000,
 	Release: 60_000,
@@ -74,7 +76,7 @@ func (s *stage) storm(round, n int) bool {
 	r := s.run
 	rnd := r.Rand(round)
 	before := runtime.NumGoroutine()
-	srv := &http.Server{Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streams}}
+	srv := &http.Server{Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streams}, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	on, err := s.serve(srv, nil)
@@ -151,6 +153,12 @@ func (s *stage) stormOn(on *server, round, n int, rnd *rand.Rand) bool {
 			}
 		})
 	}
+	flood := rand.New(rand.NewPCG(rnd.Uint64(), 0))
+	work.Go(func() {
+		streams, conns := c.flood(n, flood)
+		r.Count("streams reset at once", int64(streams))
+		r.Count("connections of those", int64(conns))
+	})
 	c.vanish(rnd, round%2 == 0)
 	work.Wait()
 

@@ -28,7 +28,7 @@ var Proxy = &attack.Technique{
 	Name:    "proxy",
 	Promise: "a proxy between that buffers, gives up or dies loses no job and no byte (I1, I2, I11; threat: Parked-poll exhaustion)",
 	Unit:    "exchanges",
-	CI:      70,
+	CI:      35,
 	Release: 3_000,
 	Control: 70,
 	Minutes: 4,
@@ -240,14 +240,14 @@ func (p *proxied) brokenOff(unit int, rnd *rand.Rand) error {
 	fmt.Fprintf(conn, "POST %s/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\n%s", path, head)
 	conn.Write(noise(rnd, size))
 	conn.Close()
-	if status, _, body, err := do(p.run.Context(), p.client, "GET", p.front.url+path, nil); err != nil || status != http.StatusNotFound { // nginx has seen the end by now
-		return fmt.Errorf("there is something in the queue of a payload that was broken off: %d %.200q, %v", status, body, err)
+	if _, _, _, err := do(p.run.Context(), p.client, "GET", p.front.url+path, nil); err != nil { // nginx has seen the end when it has answered this
+		return err
 	}
 	if err := p.quiet(); err != nil {
 		return err
 	}
-	if _, err := q.Info(p.run.Context()); !errors.Is(err, jobqueue.ErrNotFound) {
-		return fmt.Errorf("there is something in the queue of a payload that was broken off (%v)", err)
+	if info, err := q.Info(p.run.Context()); !errors.Is(err, jobqueue.ErrNotFound) {
+		return fmt.Errorf("of a payload that was broken off something is left: %+v, %v", info, err)
 	}
 	return nil
 }
