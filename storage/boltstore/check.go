@@ -56,11 +56,15 @@ func (c *checker) report(err error) {
 	}
 }
 
-// each calls fn for all records of a bucket. Jobs that were read are forgotten now and then: the store may be larger than memory.
+// each calls fn for all records of a bucket, and reports those that nobody who looks for them would find. Jobs that were read are forgotten now
+// and then: the store may be larger than memory.
 func (c *checker) each(in int, fn func(k, v []byte)) error {
 	return each(c.bucket(in), nil, func(k, v []byte) error {
 		if len(c.trees) > 1000 {
 			clear(c.trees)
+		}
+		if found, _ := c.cursor(in).Seek(k); !bytes.Equal(found, k) {
+			c.report(&storage.CorruptError{Record: "page", Err: fmt.Errorf("no page leads to the key %x of %s", k, bucketNames[in])})
 		}
 		fn(k, v)
 		return c.ctx.Err()

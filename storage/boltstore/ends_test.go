@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,44 @@ func TestAnOpenThatFailsOverADamagedPageLeavesNoLock(t *testing.T) {
 	replace(bad, good)
 	if s := reopen(t, path, &boltstore.Options{Timeout: time.Millisecond}); !exists(t, s, id(1)) {
 		t.Error("the job is gone")
+	}
+}
+
+// A key that is damaged in a page which leads to others makes records unfindable that are whole: Check says so (I15).
+func TestCheckFindsRecordsToWhichNoPageLeads(t *testing.T) {
+	s, path := open(t, nil)
+	update(t, s, func(tx storage.Tx) error {
+		for n := range 400 {
+			q := storage.QueueName{Name: fmt.Sprintf("unfindable-%05d", n*10)}
+			if err := tx.PutQueue(&storage.Queue{QueueName: q, Status: strings.Repeat("x", 100)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	check(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size, branch = 4096, 1 // of a page; its flags are behind its number
+	changed := 0
+	for at := 2 * size; at < len(p); at += size {
+		page := p[at : at+size]
+		last := bytes.LastIndex(page, []byte("unfindable-"))
+		if binary.NativeEndian.Uint16(page[8:]) == branch && last >= 0 {
+			page[last+len("unfindable-00")]++ // beyond the first records of the page that it leads to
+			changed++
+		}
+	}
+	if err := os.WriteFile(path, p, 0o600); err != nil || changed == 0 {
+		t.Fatalf("%d pages changed, %v", changed, err)
+	}
+	if err := reopen(t, path, nil).Check(t.Context()); !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "no page leads") {
+		t.Errorf("got %v, want a page that leads astray", err)
 	}
 }
 

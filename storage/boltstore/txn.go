@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -157,6 +158,12 @@ func (t *txn) rollback() {
 
 // fail notes an error that the call cannot survive.
 func (t *txn) fail(err error) error {
+	for _, is := range []error{bolterrors.ErrIncompatibleValue, bolterrors.ErrBucketExists, bolterrors.ErrBucketNotFound} {
+		if errors.Is(err, is) { // a record is where a bucket is to be, or the other way round
+			err = damagedPage(err)
+			break
+		}
+	}
 	if t.lost == nil {
 		t.lost = fmt.Errorf("boltstore: %w", err)
 	}
