@@ -6,8 +6,8 @@
 // In some rounds a sync fails before that, and the disk forgets what it was to write, as ext4 does: readers see it until power is lost. The
 // load closes its store and opens it again, and goes on.
 //
-// Found is what package power finds, with real system calls, maps and page caches in place of a model; and what a failed sync leads to. A cut is between two
-// requests to the disk, never within one.
+// Found is what package power finds, with real system calls, maps and page caches in place of a model; and what a failed sync leads to. A
+// cut is between two requests to the disk, never within one.
 package cuts
 
 import (

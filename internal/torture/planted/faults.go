@@ -148,7 +148,7 @@ var Faults = []*Fault{
 	},
 	{
 		Name: "no-directory-sync", What: "the name of a new file is not made durable (I16)",
-		File: "storage/boltstore/open.go", Old: "return syncDir(dir)\n}\n\n// publish", New: "return nil\n}\n\n// publish",
+		File: "storage/boltstore/open.go", Old: "return syncDir(dir)", New: "return nil",
 		By: []string{"power"},
 	},
 	{

@@ -4,8 +4,8 @@
 // A script, a process of its own, plays a life on a new file under strace. The trace has each write to the file, each sync, each change of a
 // name in the folder, and each line of the ledger that the script's callers keep. So it is known for each moment what had to be durable, what
 // may have been, and what had been promised. A state is drawn for a moment: what was synced, and of what was not a prefix, a subset, or
-// pieces of 512, 2048 or 4096 bytes; file sizes and names as of then or later. A sync covers what was over before it began. Each state is put into a file and
-// opened. It must pass the store's check and the audit with the ledger as it stood, deliver nothing that had ended, and go on working.
+// pieces of 512, 2048 or 4096 bytes; file sizes and names as of then or later. A sync covers what was over before it began. Each state
+// is put into a file and opened. It must pass the store's check and the audit with the ledger as it stood, deliver nothing that had ended, and go on working.
 //
 // Found is what is promised before it is durable, what is written in the wrong order, and what does not bear to be torn. Not found is what a
 // disk does against its word: sectors that rot, syncs that do nothing, blocks that show older contents of other files. Names follow
@@ -227,7 +227,7 @@ func watch(r *attack.Run, w *workload, dir string, skip int) (at int, what, why 
 		case "is":
 			name, n := "", int64(0)
 			fmt.Sscan(rest, &name, &n)
-			r.Count(map[string]string{"alike": "skipped since alike", "contents": "different contents", "copies": "copies of Compact", "events": "events traced"}[name], n)
+			r.Count(figures[name], n)
 		}
 	}
 	waited := cmd.Wait()
@@ -245,6 +245,11 @@ func watch(r *attack.Run, w *workload, dir string, skip int) (at int, what, why 
 		return at, what, fmt.Sprintf("the process that looked at it ended: %v\n%s", waited, head(stderr.String()))
 	}
 	return at, what, ""
+}
+
+// figures are what a process says that there was.
+var figures = map[string]string{
+	"alike": "skipped since alike", "contents": "different contents", "copies": "copies of Compact", "events": "events traced",
 }
 
 func head(s string) string { return s[:min(len(s), 3000)] }

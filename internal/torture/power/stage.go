@@ -20,7 +20,8 @@ type stage struct {
 }
 
 func newStage(dir string, d *disk) (*stage, error) {
-	s := &stage{dir: filepath.Join(dir, "names"), aside: filepath.Join(dir, "files"), disk: d, files: make(map[*file]*os.File), there: make(map[string]*file)}
+	s := &stage{disk: d, files: make(map[*file]*os.File), there: make(map[string]*file)}
+	s.dir, s.aside = filepath.Join(dir, "names"), filepath.Join(dir, "files")
 	return s, errors.Join(os.MkdirAll(s.dir, 0o700), os.MkdirAll(s.aside, 0o700))
 }
 
