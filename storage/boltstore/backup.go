@@ -53,7 +53,7 @@ func compact(src *bbolt.Tx, dst string) error {
 		return err
 	}
 	// Nobody sees the file before it is whole and synced, so its commits need no sync of their own.
-	db, err := openFile(temp, &bbolt.Options{Timeout: time.Second, NoSync: true, FreelistType: bbolt.FreelistMapType})
+	db, _, err := openFile(temp, &bbolt.Options{Timeout: time.Second, NoSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,8 @@ func (s *Store) certainlyFull(err error, btx *bbolt.Tx, before uint64) bool {
 		return false
 	}
 	if !errors.Is(err, bolterrors.ErrMaxSizeReached) {
-		s.fullUntil.Store(int64(time.Since(s.opened) + fullFor))
+		s.noteFull()
+		s.disk.allocated = 0 // it has fewer blocks than it seemed
 	}
 	s.opts.Logger.Warn("a commit did not fit and had no effect", "err", err)
 	return true

@@ -46,14 +46,14 @@ func open(path string, o Options) (*Store, error) {
 	if wholeMetaPages(path) == 1 {
 		o.Logger.Warn("one of the two meta pages is damaged: unless a loss of power tore it, the last commit may be missing", "file", path)
 	}
-	db, err := openFile(path, &bbolt.Options{
+	db, file, err := openFile(path, &bbolt.Options{
 		Timeout: o.Timeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMmapSize(), MaxSize: int(o.MaxSize),
 	})
 	if err != nil {
 		return nil, err
 	}
 	db.AllocSize = allocSizeFor(o.MaxSize, db.AllocSize)
-	s, err := newStore(db, true, o)
+	s, err := newStore(db, file, o)
 	if err != nil {
 		db.Close()
 		return nil, err
@@ -70,8 +70,7 @@ func initialMmapSize() int {
 }
 
 // openFile opens a bbolt file. A panic over a damaged page becomes an error that leaves no lock behind.
-func openFile(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
-	var file *os.File
+func openFile(path string, o *bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
 		file, err = os.OpenFile(name, flag, mode)
 		return file, err
@@ -85,9 +84,9 @@ func openFile(path string, o *bbolt.Options) (db *bbolt.DB, err error) {
 			unlock(file) // after a panic the map is still there, and with it the lock, whoever closes the file
 			file.Close()
 		}
-		return nil, openError(err)
+		return nil, nil, openError(err)
 	}
-	return db, nil
+	return db, file, nil
 }
 
 // create makes a new store in a file of a temporary name, so that a crash leaves either a whole store or none.
@@ -103,7 +102,7 @@ func create(path string, o Options) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	db, err := openFile(temp, &bbolt.Options{Timeout: o.Timeout})
+	db, _, err := openFile(temp, &bbolt.Options{Timeout: o.Timeout})
 	if err != nil {
 		return err
 	}
@@ -166,7 +165,7 @@ func probe(path string, timeout time.Duration) error {
 	if err := probeMagic(path); err != nil {
 		return err
 	}
-	db, err := openFile(path, &bbolt.Options{Timeout: timeout, ReadOnly: true})
+	db, _, err := openFile(path, &bbolt.Options{Timeout: timeout, ReadOnly: true})
 	if err != nil {
 		return err
 	}

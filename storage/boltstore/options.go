@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -22,7 +23,8 @@ type Options struct {
 	// commit, so that no lease is longer than it was given, but runs ahead of the wall clock.
 	TrustWallClock bool
 
-	limits limits // of the overlay; the zero value means the default
+	limits   limits                                   // of the overlay; the zero value means the default
+	allocate func(f *os.File, from, size int64) error // nil means fallocate
 }
 
 const minMaxSize = 1 << 20

@@ -23,8 +23,10 @@ const (
 // A room says how much those who bring something new may still write in a transaction. It is an estimate, which keeps the
 // reserve; what truly does not fit is known when the commit fails.
 type room struct {
-	left int64
-	used int64 // by the call under way
+	left  int64       // until the file has its limit
+	ahead int64       // until it has no blocks any more
+	more  func() bool // gets it blocks for what ahead is short of; nil where none can be kept
+	used  int64       // by the call under way
 }
 
 func (r *room) begin() { r.used = 0 }
@@ -34,38 +36,77 @@ func (r *room) bounded() bool { return r.left != math.MaxInt64 }
 
 // take takes room for a record of n bytes and its places, and reports whether there is enough.
 func (r *room) take(n int) bool {
-	if !r.bounded() {
-		return true
-	}
 	need := int64(n) + int64(n)/8 + endRoom
-	if need > r.left {
+	if r.bounded() && need > r.left {
 		return false
 	}
-	r.left -= need
-	r.used += need
+	r.use(need)
+	if r.more != nil && r.ahead < 0 && !r.more() {
+		r.use(-need)
+		r.left = min(r.left, max(0, r.ahead))
+		return false
+	}
 	return true
 }
 
-func (r *room) rollback() {
+func (r *room) use(n int64) {
 	if r.bounded() {
-		r.left += r.used
+		r.left -= n
 	}
-	r.used = 0
+	r.ahead -= n
+	r.used += n
 }
 
-// roomIn measures the room in a write transaction that has just begun. What the overlay holds is going to need room in the trees.
-func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) room {
+func (r *room) rollback() { r.use(-r.used) }
+
+// roomIn measures the room in a write transaction that has just begun.
+func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) *room {
 	limit := sizeLimit(int64(s.db.MaxSize), int64(s.db.AllocSize))
-	if until := s.fullUntil.Load(); until != 0 && time.Since(s.opened) < time.Duration(until) {
-		limit = min(limit, btx.Size())
+	// What the overlay holds is going to need room in the trees, and what has not ended for its end.
+	kept := min(reserve, limit/4) + pathCost + int64(o.room) + o.unended*endRoom
+	size := btx.Size()
+	if s.isFull() {
+		limit = min(limit, max(size, s.disk.allocated))
 	}
-	if limit == math.MaxInt64 {
-		return room{left: limit}
+	if limit == math.MaxInt64 && !s.disk.able() {
+		return &room{left: limit}
 	}
 	stats := s.db.Stats()
-	page := int64(s.db.Info().PageSize)
-	free := limit - btx.Size() + int64(stats.FreePageN+stats.PendingPageN)*page
-	return room{left: max(0, free-min(reserve, limit/4)-pathCost-int64(o.room)-o.unended*endRoom)}
+	free := int64(stats.FreePageN+stats.PendingPageN) * int64(s.db.Info().PageSize)
+	r := &room{left: limit, ahead: max(size, s.disk.allocated) - size + free - kept}
+	if limit != math.MaxInt64 {
+		r.left = max(0, limit-size+free-kept)
+	}
+	if s.disk.able() {
+		s.disk.allocated = max(size, s.disk.allocated)
+		r.more = func() bool { return s.moreBlocks(r) }
+		if r.ahead < 0 && !s.isFull() {
+			r.more()
+		}
+	}
+	return r
+}
+
+// moreBlocks gets the file the blocks that a room is short of, and reports whether there were any.
+func (s *Store) moreBlocks(r *room) bool {
+	was := s.disk.allocated
+	if !s.disk.extend(was - r.ahead) {
+		s.noteFull()
+		return false
+	}
+	r.ahead += s.disk.allocated - was
+	if !s.disk.able() {
+		r.more = nil
+	}
+	return true
+}
+
+// noteFull has the store live on what it has for a while.
+func (s *Store) noteFull() { s.fullUntil.Store(int64(time.Since(s.opened) + fullFor)) }
+
+func (s *Store) isFull() bool {
+	until := s.fullUntil.Load()
+	return until != 0 && time.Since(s.opened) < time.Duration(until)
 }
 
 // sizeLimit returns how far the pages of a file may reach before bbolt, which grows files in steps, meets MaxSize.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Store struct {
 	ops              []byte
 	overlays         overlays
 	limits           limits
+	disk             disk
 }
 
 var (
@@ -67,12 +69,17 @@ func (s *Store) Stats() Stats {
 	return Stats{Commits: s.commits.Load(), Updates: s.updates.Load(), Written: s.written.Load()}
 }
 
-func newStore(db *bbolt.DB, owned bool, o Options) (*Store, error) {
-	s := &Store{db: db, owned: owned, opts: o, opened: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), limits: defaultLimits}
+// newStore makes a store of an open file; file is nil if it is the user's.
+func newStore(db *bbolt.DB, file *os.File, o Options) (*Store, error) {
+	s := &Store{db: db, owned: file != nil, opts: o, opened: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), limits: defaultLimits}
 	if o.limits != (limits{}) {
 		s.limits = o.limits
 	}
 	s.limits = s.limits.within(db.MaxSize)
+	s.disk = disk{file: file, allocate: fallocate}
+	if o.allocate != nil {
+		s.disk.allocate = o.allocate
+	}
 	var r reader
 	err := guarded(func() error {
 		if err := upgrade(db); err != nil {

@@ -16,7 +16,7 @@ import (
 type txn struct {
 	reader
 	arena   arena
-	room    room
+	room    *room
 	number  uint64       // of the commit to be
 	ops     []byte       // what the calls that succeeded did to the overlay: the record for the journal
 	entered []storage.ID // the jobs that they took into it

@@ -26,7 +26,7 @@ func verify(path string) error {
 	if err := probe(path, time.Second); err != nil {
 		return err
 	}
-	db, err := openFile(path, &bbolt.Options{Timeout: time.Second, ReadOnly: true, PreLoadFreelist: true, FreelistType: bbolt.FreelistMapType})
+	db, _, err := openFile(path, &bbolt.Options{Timeout: time.Second, ReadOnly: true, PreLoadFreelist: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func Wrap(db *bbolt.DB, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: wrap %s: %w", db.Path(), err)
 	}
-	s, err := newStore(db, false, o.withDefaults())
+	s, err := newStore(db, nil, o.withDefaults())
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: wrap %s: %w", db.Path(), err)
 	}

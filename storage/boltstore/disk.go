@@ -1,0 +1,43 @@
+package boltstore
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// A disk keeps blocks for the pages that a file is going to have. A file is made longer than its pages are, and what has no blocks yet is a
+// hole: if others fill the disk, or new jobs take its last blocks, the acks of what was accepted have none. So nothing new is let in before
+// the file has blocks for the end of all that is in it. Whoever runs calls has it.
+type disk struct {
+	file      *os.File
+	allocate  func(f *os.File, from, size int64) error // fallocate, but in tests
+	allocated int64                                    // up to here the file has blocks
+}
+
+const (
+	leastStep = 1 << 20  // by which the blocks are ahead, in bytes
+	mostStep  = 16 << 20 // a store that fills up a disk leaves less than that to others
+)
+
+// able reports whether blocks can be kept. They cannot in a user's own file, nor on file systems and systems that do not do so.
+func (d *disk) able() bool { return d.file != nil }
+
+// extend gets blocks up to a place in the file, and some more if there are: fewer calls are needed then. It returns false if the disk is full.
+func (d *disk) extend(to int64) bool {
+	if to <= d.allocated {
+		return true
+	}
+	for _, more := range []int64{min(max(to/8, leastStep), mostStep), 0} {
+		err := d.allocate(d.file, d.allocated, to+more-d.allocated)
+		switch {
+		case err == nil:
+			d.allocated = to + more
+			return true
+		case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
+			d.file = nil // the reserve is only as large as the free pages of the file, then
+			return true
+		}
+	}
+	return false
+}
