@@ -45,7 +45,7 @@ var Technique = &attack.Technique{
 	CI:      100,
 	Release: 20000, // more than there are: every one
 	Control: 120,
-	Minutes: 5,
+	Minutes: 7,
 	Run:     run,
 	Child:   child,
 }
