@@ -57,7 +57,7 @@
 //
 // Some things stay dangerous, since bbolt believes what its pages say of themselves:
 //
-//   - A damaged length can have it copy gigabytes, or free millions of pages, within one commit.
+//   - A damaged length can have it copy gigabytes, or free millions of pages, within one commit; pages that lead in a circle end the process.
 //   - After a crash bbolt scans the whole file in a goroutine of its own when it is opened, and a damaged page found there ends the process, or
 //     keeps it busy. It does so too after a commit that damage, or a full disk, made fail. Run Verify on a file that is in doubt, in a child
 //     process.
