@@ -18,7 +18,7 @@ import (
 // leases lapse, with somebody waiting or nobody; some jobs are acked a microsecond before the end or after it, extended, released, or
 // acked by whoever lost them. After each window the time, the counts and the tokens must be exactly what the rules say: not redelivered before
 // five minutes are over, redelivered at once when they are and somebody waits (the promise is within a second), never twice. Two processes live fifty
-// years each, all in memory; of a year in a hundred the jobs are in a file.
+// years each, in memory; a third lives three months with its jobs in a file.
 //
 // The years are testing/synctest's: a bubble's clock goes on when all its goroutines wait, so that "nothing happens before" can be seen, not only hoped
 // for. What real timers do, and what a machine that sleeps does to them, it cannot see.
@@ -42,7 +42,7 @@ type report struct {
 }
 
 func runCentury(r *attack.Run) {
-	inFile := r.N / 100
+	inFile := r.N / 400
 	var wg sync.WaitGroup
 	for i, part := range []struct {
 		windows int

@@ -55,7 +55,7 @@ func liveWindows(rnd *rand.Rand, n int, kind, dir string, out *json.Encoder) (er
 	if err := l.begin(); err != nil {
 		return err
 	}
-	const often = 10_000
+	const often = 1_000
 	for i := range n {
 		if err := l.live(); err != nil {
 			return fmt.Errorf("window %d, at %v: %w", i, time.Now().UTC(), err)
