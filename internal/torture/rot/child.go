@@ -277,7 +277,7 @@ func (e *examination) readAll(ctx context.Context) {
 			e.wrong("the payload of new job %v is wrong", id)
 		}
 	}
-	if len(e.got) > 0 {
+	if len(e.got)+len(e.acked)+len(e.added) > 0 {
 		return // the counts are others
 	}
 	for queue, want := range e.Counts {
