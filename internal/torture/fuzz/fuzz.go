@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ const ending = 3 * time.Second
 func run(r *attack.Run) {
 	packages, err := find(root)
 	if err != nil {
-		giveUp(r, "the targets cannot be listed: %v", err)
+		r.Bad("the targets cannot be listed: %v", err)
 		return
 	}
 	if r.Control {
@@ -57,23 +56,23 @@ func run(r *attack.Run) {
 	}
 	left := 0
 	for _, p := range packages {
-		if err := p.build(r.Context(), r.Dir); err != nil {
-			giveUp(r, "%v", err)
-			return
-		}
 		left += len(p.targets)
 	}
-	done, all := 0, left
-	shortest := time.Duration(r.N) * time.Second
+	most := time.Duration(r.N) * time.Second
+	shortest := most
 	for _, p := range packages {
+		if err := p.build(r.Context(), r.Dir); err != nil {
+			if !r.Over() && !r.Control { // what does not compile is no planted fault that was found
+				r.Bad("%v", err)
+			}
+			continue
+		}
 		for _, name := range p.targets {
-			span := share(r.Context(), time.Duration(r.N)*time.Second, left)
-			left--
+			span := share(r.Context(), most, left)
 			if r.Over() || span < least {
-				shortest = 0
 				break
 			}
-			done++
+			left--
 			shortest = min(shortest, span)
 			did := p.fuzz(r.Context(), name, span, r.Control)
 			fmt.Fprintf(os.Stderr, "  %-40s %8d execs, %4d new, %v\n", p.folder+" "+name, did.execs, did.interesting, span.Round(time.Second/10))
@@ -85,19 +84,11 @@ func run(r *attack.Run) {
 			}
 		}
 	}
-	r.Done(int(shortest / time.Second))
-	if done < all {
-		giveUp(r, "the time was up after %d of %d targets", done, all)
-	}
-}
-
-// giveUp tells that targets were not run. It is no way to find a planted fault, and none of who stops a run or has found enough.
-func giveUp(r *attack.Run, format string, args ...any) {
-	if r.Control || errors.Is(r.Context().Err(), context.Canceled) {
-		fmt.Fprintf(os.Stderr, "  "+format+"\n", args...)
+	if left > 0 { // the time was up, or enough was found
+		r.Count("targets not run", int64(left))
 		return
 	}
-	r.Bad(format, args...)
+	r.Done(int(shortest / time.Second))
 }
 
 // share is for how long the next of so many targets may run.
