@@ -38,7 +38,7 @@ var Faults = []*Fault{
 	{
 		Name: "made-in-place", What: "the first open makes the file under its own name (I16)",
 		File: "storage/boltstore/open.go", Old: "if err := create(path, o); err != nil {",
-		New: "db, err := openFile(path, &bbolt.Options{Timeout: o.Timeout})\n\t\tif err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tif err := errors.Join(db.Update(createBuckets), db.Close()); err != nil {",
+		New: "db, _, err := openFile(path, &bbolt.Options{Timeout: o.Timeout})\n\t\tif err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tif err := errors.Join(db.Update(createBuckets), db.Close()); err != nil {",
 		By:  []string{"syscalls", "power"},
 	},
 	{
