@@ -61,8 +61,9 @@
 //   - After a crash bbolt scans the whole file in a goroutine of its own when it is opened, and a damaged page found there ends the process, or
 //     keeps it busy. It does so too after a commit that damage, or a full disk, made fail. Run Verify on a file that is in doubt, in a child
 //     process.
-//   - A file that Check finds damaged can be read, and its jobs be worked on, but where a page that leads to others is damaged, what is written
-//     may later stand behind what it replaced. Bring what is whole to a new file, or restore a backup.
+//   - A damaged file can be read, and its jobs be worked on, but where a page that leads to others is damaged, what is written may later not be
+//     found, or stand behind what it replaced. Check does not see that as long as each record can be found; Verify looks at those pages
+//     too. Bring what is whole to a new file, or restore a backup.
 //   - The list of free pages has no checksum. If it is damaged, what is written may take the place of something else, which is then found
 //     damaged or missing.
 //   - If the newest of the two meta pages is damaged after a crash, the file is as it was one commit before: that looks like a commit that a loss of

@@ -49,7 +49,7 @@ func child(args []string) int {
 			}
 			truths[f.Shape] = t
 		}
-		e := &examination{truth: truths[f.Shape], path: path, list: f.List, newest: f.Newest, seen: map[string]int{}, stage: func(s string) { out.Encode(finding{Stage: s}) }}
+		e := &examination{truth: truths[f.Shape], path: path, list: f.List, branch: f.Branch, newest: f.Newest, seen: map[string]int{}, stage: func(s string) { out.Encode(finding{Stage: s}) }}
 		os.Remove(path) // what an earlier one may still hold open is another file
 		if err := damage(filepath.Join(dir, f.Shape), path, f.Bit); err != nil {
 			e.wrong("%v", err)
@@ -70,6 +70,8 @@ type examination struct {
 	now   string // the stage
 
 	list    bool                   // the bit is in the list of free pages, which nothing checks
+	branch  bool                   // the bit is in a page that leads to others
+	wrote   bool                   // something was written since
 	newest  bool                   // the bit is in the newest meta page of a file that was not closed
 	damaged bool                   // Check said so, or Close
 	stages  string                 // what is added to the names of stages
@@ -100,7 +102,7 @@ func (e *examination) old(format string, args ...any) {
 		e.seen["files that went back by a commit, since its meta page is damaged"] = 1
 	case e.list:
 		e.seen["files that lost something to a damaged list of free pages"] = 1
-	case e.damaged:
+	case e.damaged || e.branch && e.wrote:
 		e.seen["damaged files that served an old state after writing"] = 1
 	default:
 		e.wrong(format, args...)
@@ -127,6 +129,8 @@ func (e *examination) refused(what string, err error) {
 		e.seen["files with damage that was named"] = 1
 	case e.damaged && (errors.Is(err, jobqueue.ErrNotFound) || errors.Is(err, jobqueue.ErrPayloadGone)):
 		e.seen["files with records that are gone, and Check says so"] = 1
+	case e.branch && e.wrote && errors.Is(err, jobqueue.ErrNotFound):
+		e.seen["files that lost something behind a damaged page that leads to others"] = 1
 	case e.list && errors.Is(err, jobqueue.ErrNotFound):
 		e.seen["files that lost something to a damaged list of free pages"] = 1
 	default:
@@ -136,7 +140,7 @@ func (e *examination) refused(what string, err error) {
 
 // fewer is called when something is missing in an order.
 func (e *examination) fewer(format string, args ...any) {
-	if !e.damaged && !e.failed && !e.list {
+	if !e.damaged && !e.failed && !e.list && !(e.branch && e.wrote) {
 		e.wrong("%s, and Check found no damage", fmt.Sprintf(format, args...))
 	}
 }
@@ -151,6 +155,7 @@ func (e *examination) examine(ctx context.Context) {
 	e.begin("read")
 	e.readAll(ctx)
 	e.begin("deliver")
+	e.wrote = true
 	for queue, counts := range e.Counts {
 		e.deliver(ctx, queue, int(counts[jobqueue.Pending]))
 	}

@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,6 +54,7 @@ type flip struct {
 	Bit   int64  // from its beginning
 
 	List   bool // it is in the list of free pages
+	Branch bool // it is in a page that leads to others
 	Newest bool // it is in the newest meta page of a file that was not closed
 }
 
@@ -84,6 +86,7 @@ func run(r *attack.Run) {
 		s := shapes[unit%len(shapes)]
 		on := files[s.name]
 		f := flip{Unit: unit, Shape: s.name, Bit: rnd.Int64N(on.size * 8)}
+		f.Branch = slices.ContainsFunc(on.branches, func(s span) bool { return s.has(f.Bit / 8) })
 		f.List, f.Newest = on.list.has(f.Bit/8), s.killed && on.newest.has(f.Bit/8)
 		i := <-idle
 		i.inspect(f, s.killed)
@@ -191,6 +194,8 @@ func (i *inspector) ended(f flip, stage string, killed bool, how string) {
 		i.r.Count(how+" in bbolt's commit over a damaged length", 1)
 	case i.stderr.contains("bbolt.(*Cursor).searchPage(") && i.stderr.contains("bbolt.(*Cursor).search("):
 		i.r.Count(how+" in bbolt over pages that lead in a circle", 1)
+	case how == "hangs" && i.stderr.contains("stack unavailable"): // it copies or clears so much that it cannot even be interrupted
+		i.r.Count("hangs in one huge copy", 1)
 	default:
 		i.r.Bad("unit %d, shape %s, bit %d: %s at %q\n%s", f.Unit, f.Shape, f.Bit, how, stage, i.stderr)
 	}

@@ -130,6 +130,7 @@ func (s shape) make(dir string) (made file, err error) {
 type file struct {
 	size         int64
 	list, newest span
+	branches     []span // the pages that lead to others
 }
 
 // A span is a part of a file, in bytes.
@@ -162,6 +163,12 @@ func cut(name string) (f file, err error) {
 	if at := binary.NativeEndian.Uint64(p[f.newest.from+inMeta:]); at != none {
 		from := int64(at) * page
 		f.list = span{from, from + page*int64(1+binary.NativeEndian.Uint32(p[from+inHeader:]))}
+	}
+	const inFlags, branch = 8, 1
+	for from := int64(0); from < f.size; from += page {
+		if binary.NativeEndian.Uint16(p[from+inFlags:]) == branch {
+			f.branches = append(f.branches, span{from, from + page})
+		}
 	}
 	return f, nil
 }
