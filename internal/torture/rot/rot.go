@@ -36,7 +36,7 @@ import (
 // Technique flips bits.
 var Technique = &attack.Technique{
 	Name: name, Promise: "no flipped bit makes a wrong byte be served, a process die or hang; what is damaged is named (I15)", Unit: "flips",
-	CI: 1000, Release: 100_000, Control: 1500, Minutes: 8,
+	CI: 1000, Release: 100_000, Control: 1500, Minutes: 20,
 	Run: run, Child: child,
 }
 
