@@ -15,10 +15,11 @@
 // If a commit fails, nobody can know whether it happened: its callers get storage.ErrOutcomeUnknown, and the store refuses further
 // work (storage.ErrFailed) until it is opened again. A full disk, or a file at its MaxSize, is the exception: that is storage.ErrFull,
 // and work goes on. New jobs, chunks and queues leave free about 1 MiB (a quarter of a small file), and beside that about 300 bytes for each
-// job that has not ended: what its record grows by until it is acked, or fails with a short text. So what a file of a MaxSize has accepted
+// job that has not ended: what its record grows by until it is acked, or fails with a short text. So what has been accepted
 // can be delivered and ended, kept for its retention, and deleted. Results, long texts and the jobs of an outbox have no room
-// of their own beyond the reserve: where they do not fit the call is ErrFull, nothing is lost, and it works again once there is room. On a
-// disk that is full there is a reserve only as far as the file has free pages.
+// of their own beyond the reserve: where they do not fit the call is ErrFull, nothing is lost, and it works again once there is room. For
+// disks that fill up, the file has blocks for the reserve before anything new is let in (fallocate: Linux, and file systems that can). On others, and
+// in a user's own file, there is a reserve on a full disk only as far as the file has free pages.
 //
 // # Trees, journal, overlay
 //

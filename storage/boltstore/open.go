@@ -238,6 +238,30 @@ func readMeta(btx *bbolt.Tx) (m meta, err error) {
 	return m, nil
 }
 
+// settle makes durable what is read. Where the last sync of a commit failed, its first pages may be what everybody reads and yet not what is on
+// the disk: the kernel takes them for written. Whoever went on from there would write over pages which the disk's first pages still lead to,
+// and a loss of power would then leave neither. To write them once more, as they are, is safe: one that is torn is not valid, and the other is.
+func settle(db *bbolt.DB) error {
+	if db.NoSync { // a user's own file that is not to be durable
+		return nil
+	}
+	btx, err := db.Begin(true) // nobody else writes them meanwhile
+	if err != nil {
+		return err
+	}
+	defer btx.Rollback()
+	f, err := os.OpenFile(db.Path(), os.O_RDWR, 0)
+	if err != nil {
+		return openError(err)
+	}
+	b := make([]byte, 2*db.Info().PageSize)
+	_, err = f.ReadAt(b, 0)
+	if err == nil {
+		_, err = f.WriteAt(b, 0)
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
 // upgrade makes a file of format 1 one of the present format.
 func upgrade(db *bbolt.DB) error {
 	old := false

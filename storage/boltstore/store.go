@@ -82,6 +82,9 @@ func newStore(db *bbolt.DB, file *os.File, o Options) (*Store, error) {
 	}
 	var r reader
 	err := guarded(func() error {
+		if err := settle(db); err != nil {
+			return err
+		}
 		if err := upgrade(db); err != nil {
 			return err
 		}
