@@ -5,10 +5,11 @@
 // files (EFBIG, and writes that are short), a tmpfs, an ext4 or xfs image, or a tmpfs that grows while work goes on. In some units another
 // process fills the disk, and kills itself among its acks: the file must open on the full disk, and acks go on.
 //
-// In a file at its MaxSize every receive and ack must fit: the store keeps a reserve for them. A disk that is full has no reserve, and its
-// store goes by the file's free pages: what is refused there is counted, must have no effect, and must do once there is room. At all times
-// nothing accepted is lost, nothing acked comes back, and nothing refused is there (I1, I2, I3). File systems are mounted where only the
-// unit sees them; without root they are left out. Quotas of users are not set: root is exempt from them.
+// In a file at its MaxSize, and on a disk that is full, every receive and ack must fit: the store keeps a reserve for them. Only below a limit
+// on the size of files there is none, since the disk gives blocks that the process may not write: what is refused there is counted, must
+// have no effect, and must do once there is room. At all times nothing accepted is lost, nothing acked comes back, and nothing refused is there
+// (I1, I2, I3). File systems are mounted where only the unit sees them; without root they are left out. Quotas of users are not set: root is
+// exempt from them.
 package full
 
 import (
@@ -32,11 +33,11 @@ const techniqueName = "full"
 // Technique fills disks.
 var Technique = &attack.Technique{
 	Name:    techniqueName,
-	Promise: "a full disk refuses what is new and nothing else is lost: acks go on at MaxSize, enqueues work again once there is room (I14)",
+	Promise: "a full disk refuses what is new and nothing else: what was accepted can be acked, and enqueues work again once there is room (I14)",
 	Unit:    "disks",
 	CI:      10,
 	Release: 300,
-	Control: 10,
+	Control: 30,
 	Minutes: 6,
 	Run:     run,
 	Child:   child,

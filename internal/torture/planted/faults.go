@@ -72,9 +72,19 @@ var Faults = []*Fault{
 		By: []string{"faults", "full"},
 	},
 	{
-		Name: "no-reserve", What: "new jobs may use all of a file that has a MaxSize (I14)",
-		File: "storage/boltstore/room.go", Old: "if !r.bounded() {\n\t\treturn true", New: "if r.left >= 0 {\n\t\treturn true",
+		Name: "no-reserve", What: "new jobs may use all of a file, or of the disk (I14)",
+		File: "storage/boltstore/room.go", Old: "\tif r.bounded() && need > r.left {\n", New: "\tif r.more = nil; need < 0 {\n",
 		By: []string{"full"},
+	},
+	{
+		Name: "no-blocks-ahead", What: "blocks are got for no page before it is written (I14)",
+		File: "storage/boltstore/room.go", Old: "\tif s.disk.able() {\n\t\ts.disk.allocated", New: "\tif limit < 0 {\n\t\ts.disk.allocated",
+		By: []string{"full"},
+	},
+	{
+		Name: "first-pages-not-settled", What: "what a failed sync has left in the first pages is gone on from (I1, I13)",
+		File: "storage/boltstore/store.go", Old: "if err := settle(db); err != nil {", New: "if settle == nil {\n\t\t\tvar err error",
+		By: []string{"cuts"},
 	},
 	{
 		Name: "opener-waits-for-ever", What: "who opens a file that is in use waits for ever (I17)",
