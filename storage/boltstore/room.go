@@ -57,6 +57,18 @@ func (r *room) use(n int64) {
 	r.used += n
 }
 
+// valueRoom returns what a value of n bytes takes of pages: few large ones fit into a page, and the largest have pages of their own.
+func valueRoom(n int) int {
+	const page, around = 4 << 10, 128
+	switch {
+	case n <= page/3-around:
+		return n
+	case n <= page/2-around:
+		return page / 2
+	}
+	return (n + around + page - 1) / page * page
+}
+
 func (r *room) rollback() { r.use(-r.used) }
 
 // roomIn measures the room in a write transaction that has just begun.

@@ -72,7 +72,7 @@ func (t *txn) PutChunk(blob storage.ID, n uint32, p []byte) (err error) {
 	if old == nil && n > 0 && b.Get(appendChunkKey(t.key[:0], blob, n-1)) == nil {
 		return storage.ErrNotFound
 	}
-	if !t.room.take(len(p) + 64) {
+	if !t.room.take(valueRoom(len(p)) + 64) {
 		return storage.ErrFull
 	}
 	t.grew = true
