@@ -15,8 +15,8 @@ const Placeholder = "{order_id}"
 // A Template is the URL of a status endpoint with a placeholder for the order's id.
 type Template struct{ before, after string }
 
-// ParseTemplate reads a template: an absolute URL with HTTPS (or, where that is allowed, HTTP), without user and fragment, with {order_id} once in its path
-// and no other braces. The error says what is wrong.
+// ParseTemplate reads a template: an absolute URL with HTTPS (or, where that is allowed, HTTP), without user and fragment, with {order_id} once in its path,
+// which must be escaped where need be, and no other braces. The error says what is wrong.
 func ParseTemplate(s string, allowHTTP bool) (*Template, error) {
 	before, after, found := strings.Cut(s, Placeholder)
 	_, path, absolute := strings.Cut(before, "://")
@@ -31,12 +31,22 @@ func ParseTemplate(s string, allowHTTP bool) (*Template, error) {
 	case absolute && (!strings.Contains(path, "/") || strings.ContainsAny(path, "?#")):
 		err = errors.New(Placeholder + " must be in its path")
 	default:
-		_, err = outbound.CheckURL(before+"id"+after, allowHTTP)
+		if _, err = outbound.CheckURL(before+"id"+after, allowHTTP); err == nil && !keepsEscapes(before, after) {
+			err = errors.New("its path must have no characters that are to be escaped, such as ` or ^: write them as %60 or %5E")
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("status URL: %w", err)
 	}
 	return &Template{before, after}, nil
+}
+
+// keepsEscapes reports whether an escaped character of an id stays so. In a path that has characters which must be escaped and are not, net/url
+// escapes all anew, and an escaped slash would become one.
+func keepsEscapes(before, after string) bool {
+	const escaped = "%2E%2F"
+	u, err := url.Parse(before + escaped + after)
+	return err == nil && strings.Contains(u.EscapedPath(), escaped)
 }
 
 // URL returns the URL for an order. Its id is always one segment of the path, or a part of one, whatever characters it has.

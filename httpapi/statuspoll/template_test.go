@@ -34,6 +34,8 @@ func TestTemplatesThatAreNot(t *testing.T) {
 	for s, word := range map[string]string{
 		"":                                                         "{order_id}",
 		"https://a.example/orders":                                 "{order_id}",
+		"https://a.example/{order_id}/`":                           "escaped",
+		"https://a.example/^/{order_id}":                           "escaped",
 		"https://a.example/{Order_ID}":                             "{order_id}",
 		"https://a.example/%7Border_id%7D":                         "{order_id}",
 		"https://a.example/:order_id":                              "{order_id}",
