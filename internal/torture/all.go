@@ -17,13 +17,22 @@ import (
 	"github.com/pollackq/pollack/internal/torture/planted"
 )
 
-// all runs the techniques one after the other, each in a process of its own, and then lets them look for the planted faults.
+// all looks whether the planted faults are found, and then runs the techniques one after the other, each in a process of its own.
 func all(ctx context.Context, chosen []*attack.Technique, faults []*planted.Fault, o options, out io.Writer) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "seed %d, commit %s\n\n", o.seed, commit(ctx))
+	fmt.Fprintf(out, "seed %d, commit %s\n", o.seed, commit(ctx))
+	if o.ci {
+		faults = covering(faults)
+	}
+	start := time.Now()
+	missed, err := controls(ctx, faults, o, out)
+	if err != nil {
+		return err
+	}
+	left := o.span - time.Since(start)
 	t := newTable(out, o.ci)
 	broken := 0
 	for i, technique := range chosen {
@@ -37,21 +46,13 @@ func all(ctx context.Context, chosen []*attack.Technique, faults []*planted.Faul
 		if o.n > 0 {
 			n = o.n
 		}
-		span := share(chosen[i:], o.ci, &o.span)
 		start := time.Now()
-		r := run(ctx, program, technique, o, n, span, false)
-		o.span -= time.Since(start)
+		r := run(ctx, program, technique, o, n, share(chosen[i:], o.ci, left), false)
+		left -= time.Since(start)
 		broken += len(r.Bad)
 		t.row(technique, n, r)
 	}
 	t.end()
-	if o.ci {
-		faults = covering(faults)
-	}
-	missed, err := controls(ctx, faults, o, out)
-	if err != nil {
-		return err
-	}
 	switch {
 	case broken > 0:
 		return fmt.Errorf("%d promises broken", broken)
@@ -61,19 +62,22 @@ func all(ctx context.Context, chosen []*attack.Technique, faults []*planted.Faul
 	return nil
 }
 
-// share is how much of the time that is left the first of the techniques may take: twice what it is expected to, if there is enough.
-func share(rest []*attack.Technique, ci bool, left *time.Duration) time.Duration {
+// share is how much of the time that is left the first of the techniques may take: its part of what all of them are expected to.
+func share(rest []*attack.Technique, ci bool, left time.Duration) time.Duration {
 	if ci {
-		return *left // what CI does is little, and chosen
+		return max(left, time.Second) // what CI does is little, and chosen; the last takes what is left
 	}
 	sum := 0.0
 	for _, t := range rest {
 		sum += t.Minutes
 	}
-	return time.Duration(float64(*left) * rest[0].Minutes / sum)
+	return max(time.Duration(float64(left)*rest[0].Minutes/sum), time.Second)
 }
 
-// run runs one technique in a process of its own, whose death is a finding.
+// patience is how long a technique may take to end when its time is over.
+const patience = time.Minute
+
+// run runs one technique in a process of its own, whose death is a finding, and so is that it does not end.
 func run(ctx context.Context, program string, t *attack.Technique, o options, n int, span time.Duration, control bool) attack.Result {
 	if why := attack.Missing(ctx, t); why != "" {
 		return attack.Result{Name: t.Name, Skipped: why}
@@ -81,6 +85,8 @@ func run(ctx context.Context, program string, t *attack.Technique, o options, n 
 	fmt.Fprintf(os.Stderr, "%s: %d %s, at most %v\n", t.Name, n, t.Unit, span.Round(time.Second))
 	start := time.Now()
 	var stdout, stderr bytes.Buffer
+	ctx, stop := context.WithTimeout(ctx, span+patience)
+	defer stop()
 	cmd := exec.CommandContext(ctx, program, "-inside", "-n", fmt.Sprint(n), "-seed", fmt.Sprint(o.seed), "-for", span.String(), "-dir", o.dir,
 		fmt.Sprintf("-control=%t", control), t.Name)
 	cmd.Stdout = &stdout
@@ -107,11 +113,11 @@ func tail(s string) string {
 	return s
 }
 
-// covering chooses faults such that each technique has one to find: what a change has time for.
+// covering chooses faults such that each technique has one to find, but for those that take long: what a change has time for.
 func covering(faults []*planted.Fault) (some []*planted.Fault) {
 	covered := make(map[string]bool)
 	for _, f := range faults {
-		if slices.ContainsFunc(f.By, func(by string) bool { return !covered[by] && !strings.Contains(by, " ") }) {
+		if !f.Slow && slices.ContainsFunc(f.By, func(by string) bool { return !covered[by] && !strings.Contains(by, " ") }) {
 			some = append(some, f)
 			for _, by := range f.By {
 				covered[by] = true
@@ -128,6 +134,7 @@ func controls(ctx context.Context, faults []*planted.Fault, o options, out io.Wr
 	}
 	fmt.Fprintf(out, "\n| planted fault | what | found by |\n|---|---|---|\n")
 	for _, f := range faults {
+		start := time.Now()
 		found, errs := f.Plant(ctx, func(program, technique string) (string, error) {
 			for _, t := range techniques {
 				if t.Name != technique {
@@ -146,6 +153,7 @@ func controls(ctx context.Context, faults []*planted.Fault, o options, out io.Wr
 			}
 			return "", fmt.Errorf("there is no technique %q", technique)
 		})
+		fmt.Fprintf(os.Stderr, "%s: %v\n", f.Name, time.Since(start).Round(time.Second))
 		fmt.Fprintf(out, "| %s | %s | %s |\n", f.Name, f.What, strings.Join(found, "; "))
 		for _, err := range errs {
 			missed++

@@ -65,8 +65,11 @@ var Technique = &attack.Technique{
 	},
 }
 
-// patience is how long a disk may take to begin, a cut to come, or an audit. It is long, since the machine may be busy.
+// patience is how long a disk may take to begin, or a cut to come. It is long, since the machine may be busy.
 const patience = time.Minute
+
+// lookPatience is how long what was left is looked at, which takes milliseconds unless bbolt goes in circles.
+const lookPatience = 20 * time.Second
 
 // chain is how many cuts a file goes through before a new one is begun.
 const chain = 10
@@ -213,7 +216,7 @@ func (c *cutter) look(left string) (bad []string, err error) {
 	if _, err := os.Stat(filepath.Join(left, storeName)); errors.Is(err, os.ErrNotExist) {
 		c.r.Count("cuts before there was a file", 1)
 	}
-	ctx, stop := context.WithTimeout(c.r.Context(), patience)
+	ctx, stop := context.WithTimeout(c.r.Context(), lookPatience)
 	defer stop()
 	cmd := attack.Command(ctx, "cuts", "audit", left, c.path("ledger"))
 	var stderr strings.Builder

@@ -5,7 +5,7 @@ var Faults = []*Fault{
 	{
 		Name: "no-sync", What: "commits are not synced (I1, I3)",
 		File: "storage/boltstore/open.go", Old: "NoFreelistSync: true, FreelistType", New: "NoSync: true, NoFreelistSync: true, FreelistType",
-		By: []string{"power", "cuts"},
+		By: []string{"power"},
 	},
 	{
 		Name: "lease-of-the-gone", What: "a job that is handed to a receiver whose client has just gone stays leased (I11)",
@@ -25,7 +25,7 @@ var Faults = []*Fault{
 	{
 		Name: "wake-up-of-the-gone", What: "a waiter that leaves does not pass on the signal it got (I10)",
 		File: "longpoll/waiter.go", Old: "if w.signaled {\n\t\tq.signal(1)", New: "if w.signaled {\n\t\tq.signal(0)",
-		By: []string{"duel"},
+		Slow: true, By: []string{"duel"},
 	},
 	{
 		Name: "told-before-the-commit", What: "callers are told that their calls are done, and then these are committed (I1, I3)",
@@ -64,12 +64,12 @@ var Faults = []*Fault{
 	{
 		Name: "full-is-success", What: "a commit that did not fit is told as done (I14)",
 		File: "storage/boltstore/batch.go", Old: "err = guarded(btx.Commit)\n", New: "if err = guarded(btx.Commit); isFull(err) {\n\t\terr = nil\n\t}\n",
-		By: []string{"faults", "full"},
+		By: []string{"faults"},
 	},
 	{
 		Name: "full-is-unknown", What: "a commit that did not fit fails the store (I14)",
 		File: "storage/boltstore/batch.go", Old: "if s.certainlyFull(err, btx, before) {", New: "if s.certainlyFull(err, btx, before) && s.failed.Load() {",
-		By: []string{"faults", "full"},
+		Slow: true, By: []string{"faults", "full"},
 	},
 	{
 		Name: "no-reserve", What: "new jobs may use all of a file, or of the disk (I14)",
@@ -182,22 +182,22 @@ var Faults = []*Fault{
 	{
 		Name: "unwanted-body-awaited", What: "a body that nobody reads is awaited for ever (threat: Slowloris/slow body)",
 		File: "httpapi/handler.go", Old: "c.ctl.SetReadDeadline(time.Now().Add(c.h.opts.Patience))", New: "c.ctl.SetReadDeadline(time.Time{})",
-		By: []string{"slow"},
+		Slow: true, By: []string{"slow"},
 	},
 	{
 		Name: "slow-body-awaited", What: "a body that is read may take for ever (threat: Slowloris/slow body)",
 		File: "httpapi/body.go", Old: "b.c.ctl.SetReadDeadline(at)", New: "b.c.ctl.SetReadDeadline(time.Time{})",
-		By: []string{"slow"},
+		Slow: true, By: []string{"slow"},
 	},
 	{
 		Name: "slow-reader-awaited", What: "a client may take its answer as slowly as it likes (threat: Slowloris/slow body)",
 		File: "httpapi/content.go", Old: "w.c.ctl.SetWriteDeadline(w.c.until(w.start, w.n))", New: "w.c.ctl.SetWriteDeadline(time.Time{})",
-		By: []string{"slow"},
+		Slow: true, By: []string{"slow"},
 	},
 	{
 		Name: "body-without-bound", What: "a body may be as large as it likes (threat: Memory blow-up)",
 		File: "httpapi/body.go", Old: "http.MaxBytesReader(c.w, r, limit)", New: "r",
-		By: []string{"slow"},
+		Slow: true, By: []string{"slow"},
 	},
 	{
 		Name: "dial-not-checked", What: "the address that is dialled is not looked at (threats: SSRF, DNS rebinding)",
@@ -294,32 +294,32 @@ var Faults = []*Fault{
 	{
 		Name: "record-sum-not-compared", What: "the checksum of a record is not looked at (I15)",
 		File: "storage/boltstore/record.go", Old: "!= sum(key, body) {", New: "!= sum(key, body) && len(body) == 0 {",
-		By: []string{"fuzz"},
+		Slow: true, By: []string{"fuzz"},
 	},
 	{
 		Name: "length-not-checked", What: "a length in the record of a job's texts may be larger than the record (I15)",
 		File: "jobqueue/beside.go", Old: "if k <= 0 || n > uint64(len(p)-k) {", New: "if k <= 0 {",
-		By: []string{"fuzz"},
+		Slow: true, By: []string{"fuzz"},
 	},
 	{
 		Name: "private-block-missing", What: "172.16.0.0/12 is called public (threat: SSRF to metadata/LAN)",
 		File: "httpapi/outbound/address.go", Old: "\"172.16.0.0/12\",", New: "",
-		By: []string{"fuzz"},
+		Slow: true, By: []string{"fuzz"},
 	},
 	{
 		Name: "bound-missing", What: "a number in a query may be larger than its bound (promise 9; threat: Memory blow-up)",
 		File: "httpapi/params.go", Old: "n < least || n > most {", New: "n < least {",
-		By: []string{"fuzz"},
+		Slow: true, By: []string{"fuzz"},
 	},
 	{
 		Name: "client-not-watched", What: "a poll goes on when its client has gone (I11, threat: Parked-poll exhaustion)",
 		File: "httpapi/poll.go", Old: "q.ReceiveMany(c.r.Context(), p.max", New: "q.ReceiveMany(context.WithoutCancel(c.r.Context()), p.max",
-		By: []string{"proxy"},
+		Slow: true, By: []string{"proxy"},
 	},
 	{
 		Name: "cut-body-taken", What: "a payload that is broken off is enqueued as far as it came (I2)",
 		File: "httpapi/body.go", Old: "n, err := b.r.Read(p)\n", New: "n, err := b.r.Read(p)\n\tif err == io.ErrUnexpectedEOF {\n\t\terr = io.EOF\n\t}\n",
-		By: []string{"proxy", "./httpapi TestABodyThatIsCutIsRefused"},
+		Slow: true, By: []string{"proxy", "./httpapi TestABodyThatIsCutIsRefused"},
 	},
 	{
 		Name: "smuggled-by-length", What: "the connection goes on after a chunked request with a length (threat: Smuggling)",
@@ -369,17 +369,17 @@ var Faults = []*Fault{
 	{
 		Name: "watch-stays", What: "whoever watched a job stays in the broker's memory (I19)",
 		File: "jobqueue/watch.go", Old: "	delete(w.byJob[id], one)\n", New: "",
-		By: []string{"soak"},
+		Slow: true, By: []string{"soak"},
 	},
 	{
 		Name: "tombstone-stays", What: "tombstones are kept a day longer than they are to be (I19)",
 		File: "jobqueue/lifecycle.go", Old: "from.Add(max(keep, 0))", New: "from.Add(max(keep, 0) + 24*time.Hour)",
-		By: []string{"soak", "clocks"},
+		Slow: true, By: []string{"soak", "clocks"},
 	},
 	{
 		Name: "result-stays", What: "the chunks of a large result stay when the job goes (I19)",
 		File: "jobqueue/lifecycle.go", Old: "[]ID{j.Blob, j.ResultBlob}", New: "[]ID{j.Blob}",
-		By: []string{"soak"},
+		Slow: true, By: []string{"soak"},
 	},
 	{
 		Name: "backup-of-the-moving-file", What: "Backup copies the file while it changes, and no snapshot (I25)",

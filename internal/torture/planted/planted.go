@@ -19,6 +19,7 @@ type Fault struct {
 	File string // from the top of the repository
 	Old  string
 	New  string
+	Slow bool     // it takes a while to be found: a release alone looks for it
 	By   []string // what must find it: techniques, or packages whose tests do, as "./longpoll TestHistories"
 }
 

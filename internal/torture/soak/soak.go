@@ -28,7 +28,7 @@ var Technique = &attack.Technique{
 	Name:    "soak",
 	Promise: "nothing grows under a steady load: goroutines, memory, open files, file, records (I11, I19)",
 	Unit:    "seconds",
-	CI:      15,
+	CI:      10,
 	Release: 3600,
 	Control: 16,
 	Minutes: 8,

@@ -26,7 +26,7 @@ var Stores = &attack.Technique{
 	Name:    "stores",
 	Promise: "boltstore answers any transactions as memstore does, and its orders, keys and counts agree with its records (I4, I23)",
 	Unit:    "transactions",
-	CI:      60_000,
+	CI:      40_000,
 	Release: 2_000_000,
 	Control: 20_000,
 	Minutes: 4,
