@@ -47,12 +47,14 @@ var (
 	bubbles    = []string{"storage/storagetest"}        // they are tests, whose sleep is in virtual time
 )
 
-// rules are what holds of the module's files, each with the ways to break it.
-var rules = []struct {
+// A rule is what holds of the module's files, with the ways to break it.
+type rule struct {
 	name   string
 	check  func(fs.FS) ([]string, error)
 	breaks []string // a file and its content, each breaking the rule in the house that TestTheRulesNotice builds
-}{
+}
+
+var rules = []rule{
 	{"imports only point down", checkImports, []string{
 		"longpoll/x.go: package longpoll; import _ \"" + module + "/storage\"",
 		"jobqueue/x.go: package jobqueue; import _ \"" + module + "/storage/memstore\"",
@@ -87,6 +89,14 @@ var rules = []struct {
 		"go.mod: module x\nrequire (\n\t" + bbolt + " v1\n\ta/a v1\n\ta/b v1\n\ta/c v1\n)",
 		"go.mod: module x\nrequire a/a v1\nrequire a/b v1\nrequire a/c v1",
 		"go.mod: module x\nreplace a/a => ../a",
+	}},
+	{"tests and techniques that documents name exist", checkNamed, []string{
+		"README.md: | what | `TestThatIsNowhere` |",
+		"README.md: see `TestNow...`",
+		"RELIABILITY.md: `torture nothing`",
+	}},
+	{"every invariant has its line", checkInvariants, []string{
+		"RELIABILITY.md: | I1 | nothing is lost | `torture kill` |",
 	}},
 }
 

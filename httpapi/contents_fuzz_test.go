@@ -152,10 +152,7 @@ func FuzzForm(f *testing.F) {
 			t.Fatalf("got %q, and ReadForm says %v", text, err)
 		}
 		defer form.RemoveAll()
-		var all []string
-		for _, v := range form.Value["file"] {
-			all = append(all, v)
-		}
+		all := slices.Clone(form.Value["file"])
 		for _, v := range form.File["file"] {
 			opened, err := v.Open()
 			if err != nil {

@@ -89,10 +89,10 @@ func FuzzJournal(f *testing.F) {
 				again := new(overlay).edit()
 				added := *j // what an added job has not yet is told by a change that follows
 				added.result, added.dropped = nil, false
-			if j.payload == nil && !j.valued { // it had one, which was dropped
-				added.payload = []byte{}
-			}
-			added.valued = added.payload == nil
+				if j.payload == nil && !j.valued { // it had one, which was dropped
+					added.payload = []byte{}
+				}
+				added.valued = added.payload == nil
 				changed := change{&added, j}.append(change{nil, &added}.append(nil))
 				if err := replayBytes(r, again, changed, map[storage.ID]bool{}); err != nil {
 					t.Fatalf("job %+v was written as %x: %v", j, changed, err)

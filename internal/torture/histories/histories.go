@@ -274,15 +274,13 @@ func (h *history) look(ctx context.Context) {
 // judge checks each queue of the history by itself.
 func (h *history) judge() {
 	for k, l := range h.lines {
-		ops := h.pen.lines[k]
 		for i, m := range h.g.moves {
 			op := &model.Op{Kind: model.Advance, For: m.d}
 			for _, c := range []call{{op: op, how: moved, mark: i}, {op: op, how: worked, mark: i}} {
 				h.pen.noteAt(k, &c, &model.Answer{}, m.begun, m.end)
 			}
 		}
-		ops = h.pen.lines[k]
-		wrong, undecided := check(l.settings, ops)
+		wrong, undecided := check(l.settings, h.pen.lines[k])
 		if undecided {
 			h.count("not decided in time")
 		}

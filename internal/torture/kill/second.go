@@ -141,14 +141,14 @@ func refused(path string, timeout time.Duration) error {
 	select {
 	case err := <-done:
 		if !errors.Is(err, boltstore.ErrLocked) {
-			return fmt.Errorf("Open: got %w, want %w", err, boltstore.ErrLocked)
+			return fmt.Errorf("opening it again: got %w, want %w", err, boltstore.ErrLocked)
 		}
 		if took := time.Since(begun); took > timeout+inTime {
-			return fmt.Errorf("Open took %v, its timeout is %v", took, timeout)
+			return fmt.Errorf("opening it again took %v, its timeout is %v", took, timeout)
 		}
 		return nil
 	case <-time.After(timeout + inTime):
-		return fmt.Errorf("Open has not returned after %v, its timeout is %v", timeout+inTime, timeout)
+		return fmt.Errorf("opening it again has not returned after %v, its timeout is %v", timeout+inTime, timeout)
 	}
 }
 

@@ -74,7 +74,6 @@ type parser struct {
 	fds   map[string]*descriptor
 	names map[string]*file  // as they are now
 	open  map[string]*pcall // calls under way by process
-	began map[*op]int       // where the begin of an op is among the events
 }
 
 // A descriptor is an open file, or the folder.

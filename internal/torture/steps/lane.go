@@ -19,8 +19,7 @@ type lane struct {
 	caller drive.Broker
 	model  *model.Queue
 	tokens []jobqueue.Ack // of earlier deliveries, some of them superseded
-	keys   []string
-	next   int // request
+	next   int            // request
 	last   []string
 	bad    string // what differed, "" while nothing has
 
