@@ -95,7 +95,6 @@ func (r *reader) journalRecord(key, value []byte) []byte {
 func (r *reader) replay() (*overlay, error) {
 	r.overlay = new(overlay) // the jobs are read from the trees
 	o := r.overlay.edit()
-	o.unended = r.unended()
 	if r.top.Bucket(bucketNames[inJournal]) == nil {
 		return o, nil // format 1
 	}

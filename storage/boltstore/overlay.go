@@ -156,6 +156,8 @@ func move(x *index, was, now *job, has func(*job) bool, at func(*job) spot) {
 // overlays are those of the last commits, by number. A reader takes the one that belongs to the trees it sees, so that both are of one
 // commit. No two transactions have one number, so that of one that did not happen is never taken.
 type overlays struct {
+	bounded bool // the file may get full: what has not ended is counted
+
 	mu   sync.Mutex // guards the rest
 	last [4]struct {
 		commit uint64

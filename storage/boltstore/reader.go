@@ -64,6 +64,9 @@ func (r *reader) begin(btx *bbolt.Tx, at time.Time, known *overlays) (err error)
 	if r.overlay, err = r.replay(); err != nil {
 		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
+	if known.bounded {
+		r.overlay.unended = r.unended()
+	}
 	known.put(r.meta.commits, r.overlay)
 	return nil
 }

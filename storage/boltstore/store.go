@@ -77,6 +77,7 @@ func newStore(db *bbolt.DB, file *os.File, o Options) (*Store, error) {
 	}
 	s.limits = s.limits.within(db.MaxSize)
 	s.disk = disk{file: file, allocate: fallocate}
+	s.overlays.bounded = db.MaxSize > 0 || s.disk.able()
 	if o.allocate != nil {
 		s.disk.allocate = o.allocate
 	}
