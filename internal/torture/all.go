@@ -144,6 +144,8 @@ func controls(ctx context.Context, faults []*planted.Fault, o options, out io.Wr
 				switch {
 				case r.Skipped != "":
 					return "skipped: " + r.Skipped, nil
+				case len(r.Bad) == 0 && r.Done == 0:
+					return "skipped: nothing could be done here", nil
 				case len(r.Bad) == 0:
 					return "", fmt.Errorf("%s did not find it in %d %s, seed %d", t.Name, r.Done, t.Unit, o.seed)
 				case r.Died:
