@@ -34,7 +34,7 @@ var Technique = &attack.Technique{
 	Unit:    "cuts",
 	CI:      20,
 	Release: 2_000,
-	Control: 100,
+	Control: 300,
 	Minutes: 6,
 	Root:    true,
 	Files:   []string{"/dev/fuse"},

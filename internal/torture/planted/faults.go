@@ -84,7 +84,7 @@ var Faults = []*Fault{
 	{
 		Name: "first-pages-not-settled", What: "what a failed sync has left in the first pages is gone on from (I1, I13)",
 		File: "storage/boltstore/store.go", Old: "if err := settle(db); err != nil {", New: "if settle == nil {\n\t\t\tvar err error",
-		By: []string{"cuts"},
+		Slow: true, By: []string{"cuts"},
 	},
 	{
 		Name: "opener-waits-for-ever", What: "who opens a file that is in use waits for ever (I17)",
