@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -104,6 +105,9 @@ func decode(
 	c, err := config(bytes.NewReader(in))
 	if err != nil {
 		return nil, damaged(err)
+	}
+	if c.Width <= 0 || c.Height <= 0 {
+		return nil, damaged(errors.New("the image has no pixels"))
 	}
 	if int64(c.Width)*int64(c.Height) > maxPixels {
 		return nil, jobqueue.Permanent("too_many_pixels",
