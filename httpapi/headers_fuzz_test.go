@@ -33,6 +33,9 @@ func FuzzPollParameters(f *testing.F) {
 		f.Add("", p)
 	}
 	f.Fuzz(func(t *testing.T, query, prefer string) {
+		if strings.ContainsFunc(prefer, func(r rune) bool { return r != '\t' && r < ' ' || r > '~' }) {
+			return // net/http takes no control characters; what else counts as a space is not the matter here
+		}
 		const most = 30 * time.Second
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.RawQuery = query
