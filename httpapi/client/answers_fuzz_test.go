@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -64,8 +65,10 @@ func FuzzWords(f *testing.F) {
 		s := &Status{Code: 200, Body: body}
 		err := DecodeWords(s)
 		var model map[string]any
-		if wrong := json.Unmarshal(body, &model); wrong != nil {
-			if err == nil && wrong.Error() != "" {
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.UseNumber() // one may be too large for a float64, where nobody asks for it
+		if wrong := d.Decode(&model); wrong != nil || !json.Valid(body) {
+			if err == nil {
 				t.Fatalf("%q: got %+v, though %v", body, s, wrong)
 			}
 			return
