@@ -13,6 +13,7 @@ type disk struct {
 	file      *os.File
 	allocate  func(f *os.File, from, size int64) error // fallocate, but in tests
 	allocated int64                                    // up to here the file has blocks
+	unable    error                                    // why none can be kept any more
 }
 
 const (
@@ -35,7 +36,7 @@ func (d *disk) extend(to int64) bool {
 			d.allocated = to + more
 			return true
 		case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
-			d.file = nil // the reserve is only as large as the free pages of the file, then
+			d.file, d.unable = nil, err // the reserve is only as large as the free pages of the file, then
 			return true
 		}
 	}

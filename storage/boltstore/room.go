@@ -109,6 +109,7 @@ func (s *Store) moreBlocks(r *room) bool {
 	r.ahead += s.disk.allocated - was
 	if !s.disk.able() {
 		r.more = nil
+		s.opts.Logger.Info("the file system keeps no blocks for a file ahead of time: if the disk is full, acks have room as far as the file has free pages", "err", s.disk.unable)
 	}
 	return true
 }
