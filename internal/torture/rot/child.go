@@ -102,7 +102,9 @@ func (e *examination) old(format string, args ...any) {
 		e.seen["files that went back by a commit, since its meta page is damaged"] = 1
 	case e.list:
 		e.seen["files that lost something to a damaged list of free pages"] = 1
-	case e.damaged || e.branch && e.wrote:
+	case e.branch:
+		e.seen["files that served an old state behind a damaged page that leads to others"] = 1
+	case e.damaged:
 		e.seen["damaged files that served an old state after writing"] = 1
 	default:
 		e.wrong(format, args...)

@@ -194,6 +194,10 @@ func (i *inspector) ended(f flip, stage string, killed bool, how string) {
 		i.r.Count(how+" in bbolt's commit over a damaged length", 1)
 	case i.stderr.contains("bbolt.(*Cursor).searchPage(") && i.stderr.contains("bbolt.(*Cursor).search("):
 		i.r.Count(how+" in bbolt over pages that lead in a circle", 1)
+	case i.stderr.contains("marked free object"), i.stderr.contains("found bad pointer"), i.stderr.contains("found pointer to free object"):
+		i.r.Count("died of memory that bbolt wrote over, believing a length", 1)
+	case how == "hangs" && strings.HasSuffix(stage, afterGivingUp):
+		i.r.Count("hangs after the store gave up", 1)
 	case how == "hangs" && i.stderr.contains("stack unavailable"): // it copies or clears so much that it cannot even be interrupted
 		i.r.Count("hangs in one huge copy", 1)
 	default:

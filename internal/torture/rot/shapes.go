@@ -164,13 +164,29 @@ func cut(name string) (f file, err error) {
 		from := int64(at) * page
 		f.list = span{from, from + page*int64(1+binary.NativeEndian.Uint32(p[from+inHeader:]))}
 	}
-	const inFlags, branch = 8, 1
 	for from := int64(0); from < f.size; from += page {
-		if binary.NativeEndian.Uint16(p[from+inFlags:]) == branch {
+		if leads(p[from : from+page]) {
 			f.branches = append(f.branches, span{from, from + page})
 		}
 	}
 	return f, nil
+}
+
+// leads reports whether a page leads to others: a branch, or a leaf with buckets in it.
+func leads(page []byte) bool {
+	const inFlags, inCount, branch, leaf = 8, 10, 1, 2
+	const head, element, bucket = 16, 16, 1
+	switch binary.NativeEndian.Uint16(page[inFlags:]) {
+	case branch:
+		return true
+	case leaf:
+		for n := range int(binary.NativeEndian.Uint16(page[inCount:])) {
+			if at := head + n*element; at+4 <= len(page) && binary.NativeEndian.Uint32(page[at:])&bucket != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func copyFile(from, to string) error {
