@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -16,7 +15,7 @@ import (
 // calls and whatever came after them.
 func (s *Store) runAll(calls []*call, more func() []*call) {
 	keep := s.limits
-	if s.isScarce() {
+	if s.scarce.on() {
 		keep = keep.scarce()
 	}
 	for len(calls) > 0 {
@@ -33,7 +32,7 @@ func (s *Store) runAll(calls []*call, more func() []*call) {
 			continue
 		}
 		if !keep.none() { // perhaps it was but the writing back that did not fit
-			s.scarce.Store(int64(time.Since(s.opened) + fullFor))
+			s.scarce.begin()
 			if keep.most == 0 {
 				keep = keep.scarce()
 			} else {
@@ -57,11 +56,6 @@ func (s *Store) runAll(calls []*call, more func() []*call) {
 		s.runAll(parts[cut:], nil)
 		return
 	}
-}
-
-func (s *Store) isScarce() bool {
-	until := s.scarce.Load()
-	return until != 0 && time.Since(s.opened) < time.Duration(until)
 }
 
 func boolToInt(b bool) int {
@@ -169,7 +163,7 @@ func (s *Store) certainlyFull(err error, btx *bbolt.Tx, before uint64) bool {
 		return false
 	}
 	if !errors.Is(err, bolterrors.ErrMaxSizeReached) {
-		s.noteFull()
+		s.full.begin()
 		s.disk.allocated = 0 // it has fewer blocks than it seemed
 	}
 	s.opts.Logger.Warn("a commit did not fit and had no effect", "err", err)

@@ -24,16 +24,21 @@ const (
 // able reports whether blocks can be kept. They cannot in a user's own file, nor on file systems and systems that do not do so.
 func (d *disk) able() bool { return d.file != nil }
 
-// extend gets blocks up to a place in the file, and some more if there are: fewer calls are needed then. It returns false if the disk is full.
-func (d *disk) extend(to int64) bool {
-	if to <= d.allocated {
+// extend gets blocks up to a place in the file, and some more if there are: fewer calls are needed then. A file of a MaxSize, which is not 0 then,
+// gets none beyond that. It returns false if the disk is full.
+func (d *disk) extend(to, maxSize int64) bool {
+	most := to + mostStep
+	if maxSize > 0 {
+		most = maxSize
+	}
+	if to = min(to, most); to <= d.allocated {
 		return true
 	}
-	for _, more := range []int64{min(max(to/8, leastStep), mostStep), 0} {
-		err := d.allocate(d.file, d.allocated, to+more-d.allocated)
+	for _, end := range []int64{min(to+min(max(to/8, leastStep), mostStep), most), to} {
+		err := d.allocate(d.file, d.allocated, end-d.allocated)
 		switch {
 		case err == nil:
-			d.allocated = to + more
+			d.allocated = end
 			return true
 		case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
 			d.file, d.unable = nil, err // the reserve is only as large as the free pages of the file, then

@@ -63,6 +63,28 @@ func TestOnAFullDiskWhatWasAcceptedCanBeEnded(t *testing.T) {
 	}
 }
 
+// A file of a MaxSize gets no blocks beyond that.
+func TestAFileOfAMaxSizeHasNoMoreBlocks(t *testing.T) {
+	const maxSize = 2 << 20
+	var d narrowDisk
+	d.size.Store(1 << 40)
+	o := boltstore.OnDisk(d.allocate)
+	o.MaxSize = maxSize
+	b, err := jobqueue.New(reopen(t, filepath.Join(t.TempDir(), "jobs.db"), o), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Shutdown(t.Context())
+	f := filling{mib: 2, payload: 1000, many: 1}
+	accepted := f.fill(t, b)
+	if ended, refused := f.end(t, b); ended != accepted || refused > 0 {
+		t.Errorf("%d of %d jobs ended, %d calls were refused", ended, accepted, refused)
+	}
+	if blocks := d.last.Load(); blocks == 0 || blocks > maxSize {
+		t.Errorf("the file has blocks for %d bytes, want %d at most", blocks, maxSize)
+	}
+}
+
 // Where no blocks can be kept the store works as well.
 func TestADiskThatKeepsNoBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

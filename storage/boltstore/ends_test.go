@@ -119,3 +119,34 @@ func TestWhatAKillAtTheFirstOpenLeavesIsHarmlessAndGoesAway(t *testing.T) {
 		t.Errorf("what a killed Compact left: got %v, want %v", err, os.ErrNotExist)
 	}
 }
+
+// An open writes the first pages once more and syncs them: what everybody reads may not be what is on the disk (I1, I13). The technique cuts
+// shows what comes of it otherwise.
+func TestAnOpenWritesTheFirstPagesOnceMore(t *testing.T) {
+	s, path := open(t, nil)
+	update(t, s, add(id(1)))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := reopen(t, path, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Since(info.ModTime()) > time.Minute {
+		t.Error("the file was not written")
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file differs, %v", err)
+	}
+}

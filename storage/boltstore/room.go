@@ -3,6 +3,7 @@ package boltstore
 import (
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -77,7 +78,7 @@ func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) *room {
 	// What the overlay holds is going to need room in the trees, and what has not ended for its end.
 	kept := min(reserve, limit/4) + pathCost + int64(o.room) + o.unended*endRoom
 	size := btx.Size()
-	if s.isFull() {
+	if s.full.on() {
 		limit = min(limit, max(size, s.disk.allocated))
 	}
 	if limit == math.MaxInt64 && !s.disk.able() {
@@ -92,7 +93,7 @@ func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) *room {
 	if s.disk.able() {
 		s.disk.allocated = max(size, s.disk.allocated)
 		r.more = func() bool { return s.moreBlocks(r) }
-		if r.ahead < 0 && !s.isFull() {
+		if r.ahead < 0 && !s.full.on() {
 			r.more()
 		}
 	}
@@ -102,8 +103,8 @@ func (s *Store) roomIn(btx *bbolt.Tx, o *overlay) *room {
 // moreBlocks gets the file the blocks that a room is short of, and reports whether there were any.
 func (s *Store) moreBlocks(r *room) bool {
 	was := s.disk.allocated
-	if !s.disk.extend(was - r.ahead) {
-		s.noteFull()
+	if !s.disk.extend(was-r.ahead, int64(s.db.MaxSize)) {
+		s.full.begin()
 		return false
 	}
 	r.ahead += s.disk.allocated - was
@@ -114,12 +115,17 @@ func (s *Store) moreBlocks(r *room) bool {
 	return true
 }
 
-// noteFull has the store live on what it has for a while.
-func (s *Store) noteFull() { s.fullUntil.Store(int64(time.Since(s.opened) + fullFor)) }
+// A spell begins when a store meets a full disk, and is over after fullFor.
+type spell struct{ since atomic.Pointer[time.Time] }
 
-func (s *Store) isFull() bool {
-	until := s.fullUntil.Load()
-	return until != 0 && time.Since(s.opened) < time.Duration(until)
+func (s *spell) begin() {
+	now := time.Now()
+	s.since.Store(&now)
+}
+
+func (s *spell) on() bool {
+	since := s.since.Load()
+	return since != nil && time.Since(*since) < fullFor
 }
 
 // sizeLimit returns how far the pages of a file may reach before bbolt, which grows files in steps, meets MaxSize.

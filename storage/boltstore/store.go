@@ -39,8 +39,8 @@ type Store struct {
 	committing sync.Mutex    // held while a commit is under way
 	durable    atomic.Uint64 // the last commit known to be on disk
 	failed     atomic.Bool   // an outcome is unknown
-	fullUntil  atomic.Int64  // time since opened until which the file is not to grow
-	scarce     atomic.Int64  // the same until which little is written back at a time
+	full       spell         // the file is not to grow
+	scarce     spell         // little is written back at a time
 
 	commits, updates atomic.Uint64
 	written          atomic.Int64
