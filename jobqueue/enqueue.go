@@ -359,7 +359,8 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	}
 	j, err := s.tx.JobByKey(e.keyOf(d))
 	if err == nil {
-		if _, err = s.advance(j); err == nil {
+		found := j
+		if j, err = s.advance(j); err == nil && j != found {
 			j, err = s.tx.JobByKey(e.keyOf(d)) // if it has just ended it may not have been kept
 		}
 	}

@@ -122,12 +122,14 @@ func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64,
 			return tooLarge(what, limit)
 		}
 		err = c.update(ctx, storage.Reads{Queues: []QueueName{q}}, func(s *step) error {
-			_, unknown := s.tx.Queue(q)
+			if n == 0 {
+				_, err := s.tx.Queue(q)
+				v.madeQueue = errors.Is(err, storage.ErrNotFound)
+			}
 			err := v.wanted(s)
 			switch {
 			case err != nil:
 			case n == 0:
-				v.madeQueue = errors.Is(unknown, storage.ErrNotFound)
 				v.blob, err = s.beginBlob(q)
 			default:
 				err = s.keepBlob(v.blob)
