@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pollackq/pollack/httpapi"
+	"github.com/pollackq/pollack/internal/choices"
 	"github.com/pollackq/pollack/jobqueue"
 )
 
@@ -276,21 +276,6 @@ func FuzzUploadURL(f *testing.F) {
 	})
 }
 
-// A bytesSource gives random numbers that are made of some bytes, and after them the same as any other.
-type bytesSource struct {
-	left []byte
-	then *rand.PCG // or whoever draws until a number fits would draw for ever
-}
-
-func (s *bytesSource) Uint64() uint64 {
-	var p [8]byte
-	n := copy(p[:], s.left)
-	if s.left = s.left[n:]; n == 0 {
-		return s.then.Uint64()
-	}
-	return binary.LittleEndian.Uint64(p[:])
-}
-
 // FuzzJobJSON looks for a job that is not written as encoding/json writes it.
 func FuzzJobJSON(f *testing.F) {
 	for seed := range uint64(8) {
@@ -299,8 +284,8 @@ func FuzzJobJSON(f *testing.F) {
 		r.Read(p)
 		f.Add(p, "a<&>\u2028é\xff", `{"a" : "<&>"}`)
 	}
-	f.Fuzz(func(t *testing.T, choices []byte, text, result string) {
-		j := randomJob(rand.New(&bytesSource{choices, rand.NewPCG(1, 2)}))
+	f.Fuzz(func(t *testing.T, in []byte, text, result string) {
+		j := randomJob(choices.Rand(in))
 		j.Name, j.ProgressMessage = text, text
 		if j.Result != nil {
 			j.Result.Data = []byte(result)

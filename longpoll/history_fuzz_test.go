@@ -1,26 +1,12 @@
 package longpoll_test
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
+
+	"github.com/pollackq/pollack/internal/choices"
 )
-
-// A bytesSource gives random numbers that are made of some bytes, and after them the same as any other.
-type bytesSource struct {
-	left []byte
-	then *rand.PCG // or whoever draws until a number fits would draw for ever
-}
-
-func (s *bytesSource) Uint64() uint64 {
-	var p [8]byte
-	n := copy(p[:], s.left)
-	if s.left = s.left[n:]; n == 0 {
-		return s.then.Uint64()
-	}
-	return binary.LittleEndian.Uint64(p[:])
-}
 
 // FuzzHistory looks for a history of waiters, signals, cancellations and reservations, as those of TestHistories, in which somebody sleeps beside
 // something to take, or something is had twice or lost (I10, I11).
@@ -30,9 +16,9 @@ func FuzzHistory(f *testing.F) {
 		rand.NewChaCha8([32]byte{byte(seed)}).Read(p)
 		f.Add(p)
 	}
-	f.Fuzz(func(t *testing.T, choices []byte) {
+	f.Fuzz(func(t *testing.T, in []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			r := rand.New(&bytesSource{choices, rand.NewPCG(1, 2)})
+			r := choices.Rand(in)
 			h := &history{t: t, r: r, puts: 2 + r.IntN(30), got: make(map[int]bool)}
 			h.run()
 		})
