@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pollackq/pollack/storage"
@@ -44,6 +45,7 @@ type FaultyStore struct {
 	store storage.Store
 	calls atomic.Uint64
 	fault atomic.Pointer[func(Call) Fault]
+	twice sync.RWMutex // held for reading by a Rerun, so that Close does not come between its two runs
 }
 
 // Faulty wraps a store. fault says what is to become of each call; it may be called by several goroutines at once. With nil all go
@@ -92,7 +94,11 @@ func (f *FaultyStore) Calls() uint64 { return f.calls.Load() }
 func (f *FaultyStore) Unwrap() storage.Store { return f.store }
 
 // Close closes the store that is wrapped.
-func (f *FaultyStore) Close() error { return f.store.Close() }
+func (f *FaultyStore) Close() error {
+	f.twice.Lock()
+	defer f.twice.Unlock()
+	return f.store.Close()
+}
 
 // errUndo makes the store undo what a function wrote.
 var errUndo = errors.New("undo")
@@ -153,6 +159,8 @@ func (f *FaultyStore) Update(ctx context.Context, r storage.Reads, fn func(stora
 		}
 		return fault.or(storage.ErrFailed)
 	case Rerun:
+		f.twice.RLock()
+		defer f.twice.RUnlock()
 		if err, _ := f.undo(ctx, r, fn); err != nil {
 			return err
 		}

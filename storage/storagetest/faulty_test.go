@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/pollackq/pollack/storage"
@@ -78,6 +80,35 @@ func TestLawsOfAStoreThatRunsFunctionsTwice(t *testing.T) {
 	}
 	storagetest.Run(t, twice)
 	storagetest.Compare(t, memstore.New(nil), twice(t), 1, 100)
+}
+
+// TestCloseWaitsForBothRuns: the second run of an Update under way when Close is called runs as if it had not been.
+func TestCloseWaitsForBothRuns(t *testing.T) {
+	closed := make(chan error, 1)
+	var faulty *storagetest.FaultyStore
+	faulty = storagetest.Faulty(&afterUpdate{Store: memstore.New(nil), then: sync.OnceFunc(func() {
+		go func() { closed <- faulty.Close() }()
+		for range 1000 {
+			runtime.Gosched()
+		}
+	})}, storagetest.Every(1, storagetest.Fault{Kind: storagetest.Rerun}))
+	if err := faulty.Update(context.Background(), storage.Reads{}, func(storage.Tx) error { return nil }); err != nil {
+		t.Errorf("Update: got %v, want nil", err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+}
+
+// An afterUpdate is a store that calls then before an Update returns.
+type afterUpdate struct {
+	storage.Store
+	then func()
+}
+
+func (s *afterUpdate) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	defer s.then()
+	return s.Store.Update(ctx, r, fn)
 }
 
 func ExampleFaulty() {
