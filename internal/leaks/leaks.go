@@ -38,6 +38,9 @@ func Run(tests func() int) int {
 		return complain(err)
 	}
 	defer os.RemoveAll(folder)
+	if err := os.Chmod(folder, 0o711); err != nil { // a server that root starts may be another user's, who has to get to its files in here
+		return complain(err)
+	}
 	for name, value := range map[string]string{"TMPDIR": folder, "TMP": folder, "TEMP": folder, inTest: "1"} {
 		defer restore(name)()
 		os.Setenv(name, value)
