@@ -64,7 +64,6 @@ func corrupt(id storage.ID, record string, err error) error {
 
 var (
 	errSum      = errors.New("checksum does not match")
-	errShort    = errors.New("record is too short")
 	errMissing  = errors.New("record is missing")
 	errVersion  = errors.New("record has an unknown version")
 	errOverlaid = errors.New("its job has its places in the journal")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -50,9 +51,9 @@ func (c change) append(b []byte) []byte {
 			b = append(binary.AppendUvarint(b, uint64(len(now.payload))), now.payload...)
 		}
 		from := len(b)
-		b = appendSpecFields(append(b, 0, 0, 0, 0), now.Spec)
+		b = record.AppendSpec(append(b, 0, 0, 0, 0), now.Spec)
 		binary.BigEndian.PutUint32(b[from:], uint32(len(b)-from-4))
-		return appendStatusFields(b, &now.Status)
+		return record.AppendStatus(b, &now.Status)
 	}
 	b = append(append(b, opChange), now.ID[:]...)
 	flags := len(b)
@@ -68,7 +69,7 @@ func (c change) append(b []byte) []byte {
 	}
 	if now.Job != was.Job {
 		b[flags] |= flagStatus
-		b = appendStatusFields(b, &now.Status)
+		b = record.AppendStatus(b, &now.Status)
 	}
 	switch {
 	case now.result == nil:
@@ -104,15 +105,15 @@ func (r *reader) replay() (*overlay, error) {
 		rec := r.journalRecord(k, v)
 		body, err := unseal(k, rec)
 		if err == nil && len(k) != numberLen {
-			err = errShort
+			err = record.ErrMalformed
 		}
 		if err == nil {
-			d := decoder{s: lent(body)}
+			d := record.NewLentDecoder(body)
 			t := batchTrace{commit: binary.BigEndian.Uint64(k), bytes: len(rec)}
-			for len(d.s) > 0 && err == nil {
+			for d.Len() > 0 && err == nil {
 				err = r.replayOp(&d, o, &t, lost)
 			}
-			err = errors.Join(err, d.end())
+			err = errors.Join(err, d.End())
 			o.addTrace(t)
 		}
 		if err != nil {
@@ -139,35 +140,35 @@ func (r *reader) unended() (n int64) {
 
 // replayOp reads one op and does to the overlay what it says. An op on a job whose records in the trees are damaged is passed over, and
 // the job noted as lost: it is not served, and Check reports it.
-func (r *reader) replayOp(d *decoder, o *overlay, t *batchTrace, lost map[storage.ID]bool) error {
-	op, id := d.byte(), d.id()
+func (r *reader) replayOp(d *record.Decoder, o *overlay, t *batchTrace, lost map[storage.ID]bool) error {
+	op, id := d.Byte(), d.ID()
 	was := o.get(id)
 	var now *job
 	switch op {
 	case opAdd:
-		now = d.added(id)
+		now = added(d, id)
 	case opGone:
-		now = goneJob(id, d.uvarint())
+		now = goneJob(id, d.Uvarint())
 	case opChange:
 		from := was
 		if from == nil {
 			var err error
 			if from, err = r.job(id); errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
-				d.changed(&job{Job: new(storage.Job)})
+				changed(d, &job{Job: new(storage.Job)})
 				lost[id] = true
 				return nil
 			} else if err != nil {
 				return err
 			}
 		}
-		now = d.changed(from)
+		now = changed(d, from)
 	case opDelete, opStored:
 	default:
 		return fmt.Errorf("op %d is not known", op)
 	}
 	delete(lost, id)
-	if d.bad {
-		return errShort
+	if err := d.Err(); err != nil {
+		return err
 	}
 	switch {
 	case now == nil:
@@ -182,26 +183,28 @@ func (r *reader) replayOp(d *decoder, o *overlay, t *batchTrace, lost map[storag
 }
 
 // added reads what belongs to opAdd.
-func (d *decoder) added(id storage.ID) *job {
-	j := &job{queue: d.uvarint(), valued: d.byte()&flagValued != 0}
+func added(d *record.Decoder, id storage.ID) *job {
+	j := &job{queue: d.Uvarint(), valued: d.Byte()&flagValued != 0}
 	if !j.valued {
-		j.payload = []byte(d.string())
+		j.payload = []byte(d.Text())
 	}
 	var n int
-	if size := d.take(4); size != "" {
+	if size := d.Take(4); size != "" {
 		n = int(binary.BigEndian.Uint32([]byte(size)))
 	}
-	spec := decoder{s: strings.Clone(d.take(n))} // all strings share this one
-	j.Job = &storage.Job{Spec: spec.spec(id)}
-	d.status(&j.Status)
-	d.bad = d.bad || spec.end() != nil
+	spec := record.NewDecoder(strings.Clone(d.Take(n))) // all strings share this one
+	j.Job = &storage.Job{Spec: spec.Spec(id)}
+	d.Status(&j.Status)
+	if spec.End() != nil {
+		d.Fail()
+	}
 	return j
 }
 
 // changed reads what belongs to opChange, and returns the job that was made of another.
-func (d *decoder) changed(from *job) *job {
+func changed(d *record.Decoder, from *job) *job {
 	j := *from
-	flags := d.byte()
+	flags := d.Byte()
 	j.valued = j.valued || flags&flagValued != 0
 	j.dropped = flags&flagDropped != 0
 	if flags&flagNoPayload != 0 {
@@ -209,14 +212,14 @@ func (d *decoder) changed(from *job) *job {
 	}
 	if flags&flagStatus != 0 {
 		var s storage.Status
-		d.status(&s)
+		d.Status(&s)
 		j.Job = j.With(s)
 	}
 	if flags&flagNoResult != 0 {
 		j.result = nil
 	}
 	if flags&flagResult != 0 {
-		j.result = []byte(d.string())
+		j.result = []byte(d.Text())
 	}
 	return &j
 }

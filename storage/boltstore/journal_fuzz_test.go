@@ -7,20 +7,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
 // replayBytes does to an overlay what the body of a record of the journal says. Jobs that are only in the trees are not there.
 func replayBytes(r *reader, o *overlay, body []byte, lost map[storage.ID]bool) error {
 	r.overlay = o
-	d := decoder{s: lent(body)}
+	d := record.NewLentDecoder(body)
 	t := batchTrace{commit: 1}
-	for len(d.s) > 0 {
+	for d.Len() > 0 {
 		if err := r.replayOp(&d, o, &t, lost); err != nil {
 			return err
 		}
 	}
-	return d.end()
+	return d.End()
 }
 
 func wantSameJob(t *testing.T, got, want *job) {

@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/pollackq/pollack/internal/record"
 )
 
 const (
@@ -33,7 +35,7 @@ func (r *reader) readValue(key, rec []byte) ([]byte, error) {
 		return nil, err
 	}
 	if len(body) == 0 {
-		return nil, errShort
+		return nil, record.ErrMalformed
 	}
 	if body[0] == formInline {
 		return append([]byte{}, body[1:]...), nil
@@ -51,7 +53,7 @@ func (r *reader) readValue(key, rec []byte) ([]byte, error) {
 		key := pieceKey(number, i)
 		piece := b.Get(key[largeLen:])
 		if len(piece) <= sumLen || len(p)+len(piece)-sumLen > body {
-			return nil, errShort
+			return nil, record.ErrMalformed
 		}
 		data := piece[:len(piece)-sumLen]
 		if binary.LittleEndian.Uint32(piece[len(data):]) != sum(key, data) {
@@ -63,13 +65,13 @@ func (r *reader) readValue(key, rec []byte) ([]byte, error) {
 }
 
 func decodeLarge(body []byte) (number uint64, size int, tail []byte, err error) {
-	d := decoder{s: lent(body[1:])}
-	number = d.uvarint()
-	n := d.uvarint()
-	if d.bad || body[0] != formLarge || n > math.MaxInt32 || uint64(len(d.s)) > n {
-		return 0, 0, nil, errShort
+	d := record.NewLentDecoder(body[1:])
+	number = d.Uvarint()
+	n := d.Uvarint()
+	if d.Err() != nil || body[0] != formLarge || n > math.MaxInt32 || uint64(d.Len()) > n {
+		return 0, 0, nil, record.ErrMalformed
 	}
-	return number, int(n), body[len(body)-len(d.s):], nil
+	return number, int(n), body[len(body)-d.Len():], nil
 }
 
 // pieceKey is the key that a piece's checksum covers: the number of the value and that of the piece, which alone is its key in the bucket.
@@ -84,7 +86,7 @@ func largeOf(key, rec []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(body) == 0 {
-		return 0, errShort
+		return 0, record.ErrMalformed
 	}
 	if body[0] == formInline {
 		return 0, nil

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"sync"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -24,7 +25,7 @@ type job struct {
 // size is roughly what a job takes in memory.
 func (j *job) size() int {
 	const structs = 512
-	return structs + specLen(j.Spec) + len(j.payload) + len(j.result)
+	return structs + record.SpecLen(j.Spec) + len(j.payload) + len(j.result)
 }
 
 // treeRoom is roughly what it is still going to take in the trees. What its end takes is in there once it has ended; before that the room
@@ -32,7 +33,7 @@ func (j *job) size() int {
 func (j *job) treeRoom() int {
 	n := len(j.result)
 	if !j.stored {
-		n += specLen(j.Spec) + len(j.payload)
+		n += record.SpecLen(j.Spec) + len(j.payload)
 	}
 	if j.State.Ended() {
 		n += endRoom

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -191,7 +192,7 @@ func keyTarget(key, rec []byte) (storage.ID, error) {
 		return storage.ID{}, err
 	}
 	if len(body) != idLen {
-		return storage.ID{}, errShort
+		return storage.ID{}, record.ErrMalformed
 	}
 	return storage.ID(body), nil
 }
@@ -360,7 +361,6 @@ func (r *reader) Queue(name storage.QueueName) (rec *storage.Queue, err error) {
 	}
 	if q.record == nil {
 		if q.record, err = decodeQueue(name, q.key, q.rec); err != nil {
-			q.record = nil
 			return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
 		}
 	}

@@ -43,12 +43,6 @@ var codecs = []codec{
 		if without, err := decodeSpec(key, withoutPayload(nil, key, encoded), fuzzID); err != nil || !reflect.DeepEqual(without, s) {
 			return nil, nil, fmt.Errorf("without its payload: got %+v, %v", without, err)
 		}
-		if len(s.Tags) == 0 {
-			s.Tags = nil
-		}
-		if len(s.Outbox) == 0 {
-			s.Outbox = nil
-		}
 		return []any{*s, string(payload), payload == nil}, appendSpec(nil, key, s, payload), nil
 	}},
 	{"queue", func(key, rec []byte) (any, []byte, error) {

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -28,7 +29,7 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (_ *storage.Job, err error)
 		return nil, storage.ErrExists
 	}
 	if isNew := j.State != storage.Gone && j.Origin == (storage.ID{}); isNew {
-		if !t.room.take(valueRoom(len(payload)) + specLen(j.Spec)) {
+		if !t.room.take(valueRoom(len(payload)) + record.SpecLen(j.Spec)) {
 			return nil, storage.ErrFull
 		}
 		t.grew = true

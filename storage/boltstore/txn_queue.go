@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -14,7 +15,7 @@ func (t *txn) PutQueue(rec *storage.Queue) (err error) {
 	}
 	number := q.number
 	if number == 0 {
-		if !t.room.take(queueLen(rec)) {
+		if !t.room.take(record.QueueLen(rec)) {
 			return storage.ErrFull
 		}
 		t.grew = true
@@ -27,7 +28,7 @@ func (t *txn) PutQueue(rec *storage.Queue) (err error) {
 	if q.number == 0 {
 		q.counters, q.loaded = counters{number: number}, true
 	}
-	b := appendQueue(make([]byte, 0, queueLen(rec)), q.key, number, rec)
+	b := appendQueue(make([]byte, 0, record.QueueLen(rec)), q.key, number, rec)
 	old := q.rec
 	q.rec, q.record = b, nil
 	return t.put(inQueues, q.key, b, old)

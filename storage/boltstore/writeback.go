@@ -5,6 +5,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/pollackq/pollack/internal/record"
 	"github.com/pollackq/pollack/storage"
 )
 
@@ -106,13 +107,13 @@ func (t *txn) writeJob(j *job) error {
 	if j.stored {
 		t.grows(inStatus)
 	}
-	if err := t.bucket(inStatus).Put(id, t.arena.took(appendStatus(t.arena.next(statusLen), id, j.queue, &j.Status))); err != nil {
+	if err := t.bucket(inStatus).Put(id, t.arena.took(appendStatus(t.arena.next(record.StatusLen), id, j.queue, &j.Status))); err != nil {
 		return err
 	}
 	data := t.bucket(inData)
 	if !j.stored {
 		key := t.dataKey(j, kindSpec)
-		if err := data.Put(key, t.arena.took(appendSpec(t.arena.next(specLen(j.Spec)+len(j.payload)), key, j.Spec, j.payload))); err != nil {
+		if err := data.Put(key, t.arena.took(appendSpec(t.arena.next(record.SpecLen(j.Spec)+len(j.payload)), key, j.Spec, j.payload))); err != nil {
 			return err
 		}
 	}
