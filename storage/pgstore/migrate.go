@@ -26,18 +26,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 		return err
 	}
 	options.NoMigrate = false
-	conn, err := pool.Acquire(ctx)
-	if err == nil {
-		defer conn.Release()
-		err = openSchema(ctx, conn.Conn(), options)
-	}
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("pgstore: %w", err)
-	}
-	return nil
+	return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return openSchema(ctx, c.Conn(), options) })
 }
 
 //go:embed migrations/*.sql

@@ -22,6 +22,17 @@ type schemaState struct {
 // openSchema returns nil if there is a schema that this code can work with. It makes one, or brings it up to date, unless Options.NoMigrate is set.
 // Where there is nothing to be done it only reads, so that a role without the right to create anything can do that.
 func openSchema(ctx context.Context, conn *pgx.Conn, o Options) error {
+	err := prepare(ctx, conn, o)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("pgstore: %w", err)
+	}
+	return nil
+}
+
+func prepare(ctx context.Context, conn *pgx.Conn, o Options) error {
 	if err := checkServer(ctx, conn); err != nil {
 		return err
 	}
