@@ -153,7 +153,7 @@ var timeLaws = []law{
 			j.Version, j.Size, j.ResultSize = math.MaxInt64, math.MaxInt64, math.MaxInt64
 		})
 		open := e.job(q1, func(j *storage.Job) { j.State, j.Size = storage.Staged, -1 })
-		q := &storage.Queue{QueueName: q1, Limits: j.Limits, Backlog: math.MinInt64, Created: base}
+		q := &storage.Queue{QueueName: q1, Limits: j.Limits, Backlog: math.MinInt, Created: base}
 		e.update(func(tx tx) {
 			must(tx.PutQueue(q))
 			tx.add(j, "")
