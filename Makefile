@@ -19,6 +19,7 @@ torture:
 fuzz:
 	cd internal/torture && go run . -for 8h fuzz
 
-# An hour of load, at the end of which nothing may have grown.
+# Twenty minutes of load on PostgreSQL and an hour of it on a file, at the end of which nothing may have grown.
 soak:
+	cd storage/pgstore && go run ./internal/soak -for 20m
 	cd internal/torture && go run . -for 1h soak
