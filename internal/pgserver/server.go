@@ -144,7 +144,11 @@ func (s *Server) initialise() error {
 	cmd := exec.Command(filepath.Join(s.programs, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = attributes(s.owner)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, os.ErrPermission) && s.owner.other {
+		return fmt.Errorf("initdb: %w: user postgres has to be let pass through the folders above %s", err, s.dir)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(s.data()))
 	}
 	return nil
