@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"regexp"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Options are the settings of a Store. The zero value and nil mean the defaults.
@@ -66,6 +64,3 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	return d, nil
 }
-
-// quoted returns the schema's name as SQL has it.
-func (o *Options) quoted() string { return pgx.Identifier{o.Schema}.Sanitize() }

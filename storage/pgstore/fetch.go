@@ -1,0 +1,601 @@
+package pgstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/pollackq/pollack/internal/record"
+	"github.com/pollackq/pollack/storage"
+)
+
+// A request says what is to be fetched in one trip.
+type request struct {
+	begin    string // a statement before all others
+	ids      []storage.ID
+	keys     []storage.Key
+	queues   []storage.QueueName
+	jobs     []storage.QueueName       // of ids, their queues: not by name
+	ready    map[storage.QueueName]int // so many of the first
+	counts   []*queue                  // of queues that are known
+	countsOf []storage.QueueName       // of queues that are being fetched
+	payloads bool                      // also of ids and ready
+	results  bool                      // also of ids
+	ends     bool                      // also the queues of ids
+	clock    bool
+}
+
+// fetch asks the database for what is wanted and keeps it. What is there already stays as it is.
+func (t *txn) fetch(r request) error {
+	b := &pgx.Batch{}
+	if r.begin != "" {
+		b.Queue(r.begin)
+	}
+	sql := &t.s.sql
+	if len(r.queues) > 0 {
+		accounts, names := make([]string, len(r.queues)), make([]string, len(r.queues))
+		for i, n := range r.queues {
+			accounts[i], names[i] = n.Account, n.Name
+		}
+		b.Queue(sql.queues, accounts, names).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, r.queues) })
+	}
+	if len(r.countsOf) > 0 {
+		for _, name := range r.countsOf {
+			b.Queue(sql.counts+"(SELECT qid FROM "+t.s.schema+".queue WHERE account = $1 AND name = $2)", name.Account, name.Name).
+				QueryRow(func(row pgx.Row) error { return keepCounts(row, t.queues[name]) })
+		}
+	}
+	var held []storage.ID
+	if len(r.ids) > 0 {
+		text := sql.jobs
+		switch t.mode {
+		case shared:
+			text = sql.jobsSkip
+		case alone, users:
+			text = sql.jobsLock
+		}
+		ids := uuids(r.ids)
+		b.Queue(text, r.payloads, r.results, ids).Query(func(rows pgx.Rows) error {
+			_, err := t.keepJobs(rows, r.payloads, r.results)
+			return err
+		})
+		if r.ends {
+			b.Queue(sql.queuesOfJobs, ids).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, nil) })
+		}
+	}
+	type match struct {
+		n  int
+		id storage.ID
+	}
+	var matches []match
+	if len(r.keys) > 0 {
+		var qas, qns, as, ks []string
+		for _, k := range r.keys {
+			qas, qns, as, ks = append(qas, k.Queue.Account), append(qns, k.Queue.Name), append(as, k.Account), append(ks, k.Name)
+		}
+		b.Queue(sql.keys, qas, qns, as, ks).Query(func(rows pgx.Rows) error {
+			var n int
+			var id pgtype.UUID
+			_, err := pgx.ForEachRow(rows, []any{&n, &id}, func() error {
+				matches = append(matches, match{n - 1, id.Bytes})
+				return nil
+			})
+			return err
+		})
+	}
+	for name, n := range r.ready {
+		text := sql.readySkip
+		if t.mode == viewing {
+			text = sql.ready
+		}
+		b.Queue(text, r.payloads, false, name.Account, name.Name, n).Query(func(rows pgx.Rows) error {
+			list, err := t.keepJobs(rows, r.payloads, false)
+			if err != nil {
+				return err
+			}
+			q := t.queues[name]
+			q.ready.read, q.ready.whole, q.ready.list = true, len(list) < n, list
+			for _, r := range list {
+				r.listed = q
+				if r.queue == nil && r.bad == nil {
+					r.queue = q
+				}
+			}
+			return nil
+		})
+	}
+	for _, q := range r.counts {
+		b.Queue(sql.counts+"$1", q.qid).QueryRow(func(row pgx.Row) error { return keepCounts(row, q) })
+	}
+	if r.clock {
+		b.Queue(sql.clock).QueryRow(func(row pgx.Row) error {
+			var now time.Time
+			if err := row.Scan(&now); err != nil {
+				return err
+			}
+			t.now = t.s.clock.read(now)
+			return nil
+		})
+	}
+	if err := t.send(b); err != nil {
+		return err
+	}
+	for _, id := range r.ids {
+		if k := t.jobs[id]; k == nil || t.mode != viewing && !k.locked || k.assumed && k.now.job == nil {
+			held = append(held, id)
+		}
+	}
+	if err := t.missing(held); err != nil {
+		return err
+	}
+	// The jobs of keys are read, and locked, by their ids. One may have made room for another meanwhile.
+	for _, k := range r.keys {
+		if _, known := t.keys[k]; !known {
+			t.keys[k] = nil
+		}
+	}
+	var ids []storage.ID
+	for _, m := range matches {
+		if k := t.jobs[m.id]; k == nil || t.mode != viewing && !k.locked {
+			ids = append(ids, m.id)
+		}
+	}
+	if len(ids) > 0 {
+		if err := t.fetch(request{ids: ids, results: r.results, ends: true}); err != nil {
+			return err
+		}
+	}
+	for _, m := range matches {
+		key := r.keys[m.n]
+		if k := t.jobs[m.id]; k != nil && k.bad != nil {
+			t.keys[key] = k
+		} else if t.keys[key] == nil && k != nil && k.was.job != nil && k.was.job.KeyOf() == key && k.now.job != nil && k.now.job.Spec == k.was.job.Spec {
+			t.keys[key] = k
+		}
+	}
+	return nil
+}
+
+// missing looks into why jobs did not come: those that are not there are known to be missing from now on. Where others hold one, a
+// transaction that does not wait comes to its end.
+func (t *txn) missing(ids []storage.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if t.mode == shared {
+		b := &pgx.Batch{}
+		there := 0
+		b.Queue(t.s.sql.there, uuids(ids)).QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
+		if err := t.send(b); err != nil {
+			return err
+		}
+		if there > 0 {
+			if len(ids) == 1 {
+				return t.fail(errAlone)
+			}
+			return nil // each is asked for again by whoever wants it
+		}
+	}
+	for _, id := range ids {
+		if k := t.jobs[id]; k == nil {
+			t.jobs[id] = &rec{id: id, locked: true}
+		} else {
+			k.locked, k.assumed = true, false
+		}
+	}
+	return nil
+}
+
+// send sends statements and takes in what they answer. An error is noted: the database has given the transaction up.
+func (t *txn) send(b *pgx.Batch) error {
+	if t.err != nil {
+		return t.err
+	}
+	t.s.trips.Add(1)
+	if err := t.db.SendBatch(t.ctx, b).Close(); err != nil {
+		return t.fail(err)
+	}
+	return nil
+}
+
+// one runs a statement that returns one row.
+func (t *txn) one(dst []any, text string, args ...any) (found bool, err error) {
+	b := &pgx.Batch{}
+	b.Queue(text, args...).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(dst...)
+		if found = err == nil; errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	err = t.send(b)
+	return found, err
+}
+
+// keepQueues keeps the queues of rows, and that those of names which are not among them are not there.
+func (t *txn) keepQueues(rows pgx.Rows, names []storage.QueueName) error {
+	var q queue
+	var settings []byte
+	_, err := pgx.ForEachRow(rows, []any{&q.qid, &q.name.Account, &q.name.Name, &q.version, &q.next, &settings}, func() error {
+		if t.queues[q.name] != nil {
+			return nil
+		}
+		rec, err := decodeQueue(q.name, settings)
+		if err != nil {
+			return err
+		}
+		kept := q
+		kept.was, kept.now = rec, rec
+		t.keepQueue(&kept)
+		return nil
+	})
+	for _, n := range names {
+		if err == nil && t.queues[n] == nil {
+			t.queues[n] = &queue{name: n}
+		}
+	}
+	return err
+}
+
+func decodeQueue(name storage.QueueName, settings []byte) (*storage.Queue, error) {
+	rec, err := record.Queue(settings, name)
+	if err != nil {
+		return nil, &storage.CorruptError{Queue: name, Record: "queue", Err: err}
+	}
+	return rec, nil
+}
+
+func keepCounts(row pgx.Row, q *queue) error {
+	var c storage.Counts
+	dst := make([]any, 0, len(c))
+	for i := range c[1:] {
+		dst = append(dst, &c[i+1])
+	}
+	if err := row.Scan(dst...); err != nil {
+		return err
+	}
+	if q != nil && !q.counted {
+		q.counted, q.base = true, c
+	}
+	return nil
+}
+
+// keepJobs keeps the jobs of rows and returns them in their order.
+func (t *txn) keepJobs(rows pgx.Rows, payloads, results bool) ([]*rec, error) {
+	var list []*rec
+	var id pgtype.UUID
+	var qid int32
+	var position int64
+	var spec, status, payload, result []byte
+	var none bool
+	_, err := pgx.ForEachRow(rows, []any{&id, &qid, &position, &spec, &status, &payload, &result, &none}, func() error {
+		r := t.jobs[id.Bytes]
+		switch {
+		case r == nil:
+			r = &rec{id: id.Bytes}
+			t.jobs[id.Bytes] = r
+		case r.locked && !(r.assumed && r.now.job == nil) || t.mode == viewing:
+			list = append(list, r)
+			return nil
+		}
+		r.locked, r.assumed = true, false
+		r.was = contents{}
+		j, err := decodeJob(id.Bytes, position, spec, status)
+		if err != nil {
+			r.bad = err
+			list = append(list, r)
+			return nil
+		}
+		r.was.job = j
+		if payloads {
+			r.was.payload = value{known: true, bytes: payload}
+		}
+		if results || result != nil || none {
+			r.was.result = value{known: true, bytes: result}
+		}
+		r.now = r.was
+		if j.Key != "" {
+			t.keys[j.KeyOf()] = r
+		}
+		if q := t.qids[qid]; q != nil {
+			r.queue = q
+		}
+		list = append(list, r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+func decodeJob(id storage.ID, position int64, spec, status []byte) (*storage.Job, error) {
+	sp, err := record.Spec(spec, id)
+	if err != nil {
+		return nil, &storage.CorruptError{Job: id, Record: "spec", Err: err}
+	}
+	sp.Position = uint64(position)
+	j := &storage.Job{Spec: sp}
+	if err := record.Status(status, &j.Status); err != nil {
+		return nil, &storage.CorruptError{Job: id, Queue: sp.Queue, Record: "status", Err: err}
+	}
+	return j, nil
+}
+
+// fetchReady asks for the first of a queue's Ready order, so many that max are among them which this transaction has not taken.
+func (t *txn) fetchReady(q *queue, max int) error {
+	if t.mode == alone || t.mode == users {
+		if err := t.rare(); err != nil {
+			return err
+		}
+	}
+	n := max
+	for _, r := range q.ready.list {
+		n++ // as the database has it they come first
+		r.listed = nil
+	}
+	q.ready.list, q.ready.head = nil, 0
+	return t.fetch(request{ready: map[storage.QueueName]int{q.name: n}})
+}
+
+// fetchValues asks for a record's payload and result.
+func (t *txn) fetchValues(r *rec) error {
+	var payload, result []byte
+	found, err := t.one([]any{&payload, &result}, t.s.sql.values, pgtype.UUID{Bytes: r.id, Valid: true})
+	if err != nil {
+		return err
+	}
+	if !found {
+		return t.fail(fmt.Errorf("job %v: its row is gone, though it is locked", r.id))
+	}
+	for _, c := range []*contents{&r.was, &r.now} {
+		if !c.payload.known {
+			c.payload = value{known: true, bytes: payload}
+		}
+		if !c.result.known {
+			c.result = value{known: true, bytes: result}
+		}
+	}
+	return nil
+}
+
+// scan is how many jobs one call of Jobs looks at, unless more are wanted.
+const scan = 1000
+
+func (t *txn) Jobs(name storage.QueueName, state storage.State, after storage.ID, max int) (jobs []*storage.Job, next storage.ID, err error) {
+	if err := t.rare(); err != nil {
+		return nil, storage.ID{}, err
+	}
+	q, err := t.queue(name)
+	if err != nil || q.now == nil || max < 1 {
+		return nil, storage.ID{}, err
+	}
+	look := scan
+	if max > look || state == 0 {
+		look = max
+	}
+	var ids []storage.ID
+	seen, last, full := 0, after, false
+	b := &pgx.Batch{}
+	b.Queue(t.s.sql.page, q.qid, uuid(after), look+1).Query(func(rows pgx.Rows) error {
+		var id pgtype.UUID
+		var s int16
+		_, err := pgx.ForEachRow(rows, []any{&id, &s}, func() error {
+			if full || seen == look || len(ids) == max {
+				full = true
+				return nil
+			}
+			if state == 0 || storage.State(s) == state {
+				ids = append(ids, id.Bytes)
+			}
+			seen++
+			last = id.Bytes
+			return nil
+		})
+		return err
+	})
+	if err := t.send(b); err != nil {
+		return nil, storage.ID{}, err
+	}
+	recs, err := t.list(ids)
+	if err != nil {
+		return nil, storage.ID{}, err
+	}
+	for _, r := range recs {
+		jobs = append(jobs, r.now.job)
+	}
+	if full {
+		next = last
+	}
+	return jobs, next, nil
+}
+
+// list returns the records of ids that are there and sound, without locks: for those who only look.
+func (t *txn) list(ids []storage.ID) ([]*rec, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	byID := make(map[storage.ID]*rec, len(ids))
+	var unknown []storage.ID
+	for _, id := range ids {
+		if r := t.jobs[id]; r != nil {
+			byID[id] = r
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) > 0 {
+		view := &txn{s: t.s, ctx: t.ctx, db: t.db, mode: viewing, jobs: byID, keys: map[storage.Key]*rec{}, qids: t.qids}
+		b := &pgx.Batch{}
+		b.Queue(t.s.sql.jobs, false, false, uuids(unknown)).Query(func(rows pgx.Rows) error {
+			_, err := view.keepJobs(rows, false, false)
+			return err
+		})
+		if err := t.send(b); err != nil {
+			return nil, err
+		}
+	}
+	var recs []*rec
+	for _, id := range ids {
+		if r := byID[id]; r != nil && r.bad == nil && r.now.job != nil {
+			recs = append(recs, r)
+		}
+	}
+	return recs, nil
+}
+
+// Due takes what is due, and locks it. Where damaged records fill the page it asks for a longer one.
+func (t *txn) Due(until time.Time, max int) ([]*storage.Job, error) {
+	if err := t.rare(); err != nil || max < 1 {
+		return nil, err
+	}
+	for n := max; ; n *= 2 {
+		var list []*rec
+		text := t.s.sql.due
+		if t.mode != viewing {
+			text += " FOR UPDATE SKIP LOCKED"
+		}
+		b := &pgx.Batch{}
+		b.Queue(text, false, false, stamp(until), n).Query(func(rows pgx.Rows) (err error) {
+			list, err = t.keepJobs(rows, false, false)
+			return err
+		})
+		if err := t.send(b); err != nil {
+			return nil, err
+		}
+		var jobs []*storage.Job
+		var names []storage.QueueName
+		for _, r := range list {
+			if r.bad == nil && len(jobs) < max {
+				jobs = append(jobs, r.now.job)
+				if q := r.now.job.Queue; t.queues[q] == nil && !slices.Contains(names, q) {
+					names = append(names, q)
+				}
+			}
+		}
+		if len(jobs) < max && len(list) == n {
+			continue
+		}
+		if len(names) > 0 && t.mode != viewing {
+			return jobs, t.fetch(request{queues: names})
+		}
+		return jobs, nil
+	}
+}
+
+func (t *txn) NextDue() (time.Time, error) {
+	if err := t.rare(); err != nil {
+		return time.Time{}, err
+	}
+	for n := 1; ; n *= 4 {
+		seen := 0
+		var next time.Time
+		b := &pgx.Batch{}
+		b.Queue(t.s.sql.nextDue, n).Query(func(rows pgx.Rows) error {
+			var id pgtype.UUID
+			var spec, status []byte
+			_, err := pgx.ForEachRow(rows, []any{&id, &spec, &status}, func() error {
+				seen++
+				if j, err := decodeJob(id.Bytes, 0, spec, status); err == nil && next.IsZero() {
+					next = j.Due
+				}
+				return nil
+			})
+			return err
+		})
+		if err := t.send(b); err != nil || !next.IsZero() || seen < n {
+			return next, err
+		}
+	}
+}
+
+func (t *txn) OldestPending(name storage.QueueName) (time.Time, error) {
+	if err := t.rare(); err != nil {
+		return time.Time{}, err
+	}
+	q, err := t.queue(name)
+	if err != nil || q.now == nil {
+		return time.Time{}, err
+	}
+	var oldest time.Time
+	b := &pgx.Batch{}
+	b.Queue(t.s.sql.oldest, q.qid).Query(func(rows pgx.Rows) error {
+		var id pgtype.UUID
+		var spec, status []byte
+		_, err := pgx.ForEachRow(rows, []any{&id, &spec, &status}, func() error {
+			if j, err := decodeJob(id.Bytes, 0, spec, status); err == nil && (oldest.IsZero() || j.Created.Before(oldest)) {
+				oldest = j.Created
+			}
+			return nil
+		})
+		return err
+	})
+	return oldest, t.send(b)
+}
+
+func (t *txn) Queues(after storage.QueueName, max int) ([]*storage.Queue, error) {
+	if err := t.rare(); err != nil || max < 1 {
+		return nil, err
+	}
+	var names []storage.QueueName
+	b := &pgx.Batch{}
+	b.Queue(t.s.sql.queuePage, after.Account, after.Name, max).Query(func(rows pgx.Rows) error {
+		var qid int32
+		var n storage.QueueName
+		var version int64
+		var next uint64
+		var settings []byte
+		_, err := pgx.ForEachRow(rows, []any{&qid, &n.Account, &n.Name, &version, &next, &settings}, func() error {
+			names = append(names, n)
+			if t.queues[n] != nil {
+				return nil
+			}
+			rec, err := decodeQueue(n, settings)
+			if err != nil {
+				return err
+			}
+			t.keepQueue(&queue{name: n, qid: qid, was: rec, now: rec, version: version, next: next})
+			return nil
+		})
+		return err
+	})
+	if err := t.send(b); err != nil {
+		return nil, err
+	}
+	var queues []*storage.Queue
+	for _, n := range names {
+		if q := t.queues[n]; q != nil && q.now != nil {
+			queues = append(queues, q.now)
+		}
+	}
+	return queues, nil
+}
+
+func (t *txn) Chunk(blob storage.ID, n uint32) ([]byte, error) {
+	if err := t.rare(); err != nil {
+		return nil, err
+	}
+	var p []byte
+	found, err := t.one([]any{&p}, t.s.sql.chunk, uuid(blob), int64(n))
+	if err == nil && !found {
+		err = storage.ErrNotFound
+	}
+	return p, err
+}
+
+func uuid(id storage.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
+
+func uuids(ids []storage.ID) []pgtype.UUID {
+	u := make([]pgtype.UUID, len(ids))
+	for i, id := range ids {
+		u[i] = uuid(id)
+	}
+	return u
+}
+
+// stamp returns a time as the database takes it; the zero time is null.
+func stamp(t time.Time) pgtype.Timestamptz { return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()} }

@@ -1,0 +1,137 @@
+package pgstore
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// jobColumns are what a rec is made of. The first two parameters say whether values come along; small results do in any case.
+const jobColumns = "id, qid, position, spec, status, CASE WHEN $1::bool THEN payload END, " +
+	"CASE WHEN $2::bool OR octet_length(result) <= 1024 THEN result END, result IS NULL"
+
+const queueColumns = "q.qid, q.account, q.name, q.version, q.next, q.settings"
+
+// statements are the texts that are prepared on each connection.
+type statements struct {
+	clock        string
+	queues       string
+	queuesOfJobs string
+	queuePage    string
+	counts       string // of the queue whose qid is appended
+	keys         string
+	jobs         string
+	jobsSkip     string // what others have locked is left out
+	jobsLock     string // what others have locked is waited for
+	there        string
+	ready        string
+	readySkip    string
+	values       string
+	page         string
+	due          string
+	nextDue      string
+	oldest       string
+	chunk        string
+
+	remove       string
+	update       string
+	lockQueues   string
+	putQueues    string
+	insertQueues string
+	insert       string
+	addCounts    string
+	foldCounts   string
+	notify       string
+
+	newQid        string
+	tryAdvisory   string
+	shareAdvisory string
+	lockQueue     string
+	hasQueue      string
+	anyJob        string
+	dropQueue     string
+	dropCounts    string
+	chunkAt       string
+	putChunk      string
+	deleteBlob    string
+}
+
+// newStatements writes the texts for a schema.
+func newStatements(schema string) statements {
+	var names, sums, args []string
+	for st := storage.Staged; st < storage.State(storage.States); st++ {
+		names = append(names, st.String())
+		sums = append(sums, "coalesce(sum("+st.String()+"), 0)::bigint")
+		args = append(args, "$"+strconv.Itoa(len(args)+2)+"::bigint[]")
+	}
+	q := func(text string) string { return strings.ReplaceAll(text, "{s}", schema) }
+	s := statements{
+		clock: q("SELECT {s}.clock()"),
+		queues: q("SELECT " + queueColumns + " FROM unnest($1::text[], $2::text[]) AS n(account, name)" +
+			" JOIN {s}.queue q ON q.account = n.account AND q.name = n.name"),
+		queuesOfJobs: q("SELECT " + queueColumns + " FROM {s}.queue q WHERE q.qid = ANY(ARRAY(SELECT DISTINCT qid FROM {s}.job WHERE id = ANY($1::uuid[])))"),
+		queuePage: q("SELECT " + queueColumns + " FROM {s}.queue q WHERE (q.account, q.name) > ($1::text, $2::text)" +
+			" ORDER BY q.account, q.name LIMIT $3::bigint"),
+		counts: q("SELECT " + strings.Join(sums, ", ") + " FROM {s}.count WHERE qid = "),
+		keys: q("SELECT k.n, j.id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS k(owner, name, account, key, n)" +
+			" JOIN {s}.queue q ON q.account = k.owner AND q.name = k.name" +
+			" JOIN {s}.job j ON j.qid = q.qid AND j.account = k.account AND j.key = k.key"),
+		jobs:  q("SELECT " + jobColumns + " FROM {s}.job WHERE id = ANY($3::uuid[])"),
+		there: q("SELECT count(*) FROM {s}.job WHERE id = ANY($1::uuid[])"),
+		ready: q("SELECT " + jobColumns + " FROM {s}.job WHERE qid = (SELECT qid FROM {s}.queue WHERE account = $3::text AND name = $4::text)" +
+			" AND state = 4 ORDER BY priority DESC, position LIMIT $5::bigint"),
+		values:  q("SELECT payload, result FROM {s}.job WHERE id = $1"),
+		page:    q("SELECT id, state FROM {s}.job WHERE qid = $1 AND id > $2 ORDER BY id LIMIT $3::bigint"),
+		due:     q("SELECT " + jobColumns + " FROM {s}.job WHERE due <= $3 ORDER BY due, id LIMIT $4::bigint"),
+		nextDue: q("SELECT id, spec, status FROM {s}.job WHERE due IS NOT NULL ORDER BY due, id LIMIT $1::bigint"),
+		// From one priority to the next: however many jobs are pending, each priority costs one look.
+		oldest: q("WITH RECURSIVE first AS (" +
+			"(SELECT id, priority FROM {s}.job WHERE qid = $1 AND state = 4 ORDER BY priority DESC, position LIMIT 1)" +
+			" UNION ALL SELECT n.id, n.priority FROM first, LATERAL (SELECT id, priority FROM {s}.job" +
+			" WHERE qid = $1 AND state = 4 AND priority < first.priority ORDER BY priority DESC, position LIMIT 1) AS n)" +
+			" SELECT j.id, j.spec, j.status FROM first JOIN {s}.job j USING (id)"),
+		chunk: q("SELECT bytes FROM {s}.chunk WHERE blob = $1 AND n = $2::bigint"),
+
+		remove: q("DELETE FROM {s}.job WHERE id = ANY($1::uuid[])"),
+		update: q("UPDATE {s}.job j SET state = u.state, due = u.due, status = u.status," +
+			" result = CASE WHEN u.changed & 1 <> 0 THEN u.result ELSE j.result END," +
+			" payload = CASE WHEN u.changed & 2 <> 0 THEN NULL ELSE j.payload END" +
+			" FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::smallint[])" +
+			" AS u(id, state, due, status, result, changed) WHERE j.id = u.id"),
+		lockQueues: q("SELECT FROM {s}.queue WHERE qid = ANY($1::integer[]) ORDER BY qid FOR NO KEY UPDATE"),
+		putQueues: q("WITH done AS (UPDATE {s}.queue q SET next = q.next + u.adds, version = q.version + u.newer," +
+			" settings = CASE WHEN u.newer > 0 THEN u.settings ELSE q.settings END" +
+			" FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) AS u(qid, version, adds, newer, settings)" +
+			" WHERE q.qid = u.qid AND q.version = u.version RETURNING q.qid, q.next)" +
+			" SELECT {s}.want((SELECT count(*) FROM done), $6::bigint), array_agg(qid), array_agg(next) FROM done"),
+		insertQueues: q("INSERT INTO {s}.queue (qid, account, name, next, settings) OVERRIDING SYSTEM VALUE" +
+			" SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::bytea[])"),
+		insert: q("INSERT INTO {s}.job (id, qid, position, account, key, state, priority, due, spec, status, payload, result)" +
+			" SELECT u.id, u.qid, CASE WHEN u.back > 0 THEN q.next - u.back ELSE u.position END, u.account, u.key, u.state, u.priority, u.due, u.spec, u.status, u.payload, u.result" +
+			" FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::smallint[], $8::smallint[]," +
+			" $9::timestamptz[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])" +
+			" AS u(id, qid, back, position, account, key, state, priority, due, spec, status, payload, result) LEFT JOIN {s}.queue q ON q.qid = u.qid"),
+		addCounts: q("INSERT INTO {s}.count (qid, " + strings.Join(names, ", ") + ") SELECT * FROM unnest($1::integer[], " + strings.Join(args, ", ") + ")"),
+		// Whose rows others are folding stay as they are.
+		foldCounts: q("WITH gone AS (DELETE FROM {s}.count WHERE ctid = ANY(ARRAY(SELECT ctid FROM {s}.count WHERE qid = $1 FOR UPDATE SKIP LOCKED)) RETURNING *)" +
+			" INSERT INTO {s}.count (qid, " + strings.Join(names, ", ") + ") SELECT qid, " + strings.Join(sums, ", ") + " FROM gone GROUP BY qid"),
+		notify: q("SELECT pg_notify($1::text, $2::text)"),
+
+		newQid:        q("SELECT nextval(pg_get_serial_sequence('{s}.queue', 'qid'))::integer"),
+		tryAdvisory:   q("SELECT pg_try_advisory_xact_lock(hashtext('{s}.queue'), $1::integer)"),
+		shareAdvisory: q("SELECT pg_advisory_xact_lock_shared(hashtext('{s}.queue'), $1::integer)"),
+		lockQueue:     q("SELECT version FROM {s}.queue WHERE qid = $1 FOR UPDATE"),
+		hasQueue:      q("SELECT {s}.want(count(*), 1) FROM {s}.queue WHERE qid = $1"),
+		anyJob:        q("SELECT true FROM {s}.job WHERE qid = $1 LIMIT 1"),
+		dropQueue:     q("DELETE FROM {s}.queue WHERE qid = $1"),
+		dropCounts:    q("DELETE FROM {s}.count WHERE qid = $1"),
+		chunkAt:       q("SELECT true FROM {s}.chunk WHERE blob = $1 AND n = $2::bigint"),
+		putChunk:      q("INSERT INTO {s}.chunk (blob, n, bytes) VALUES ($1, $2::bigint, $3) ON CONFLICT (blob, n) DO UPDATE SET bytes = excluded.bytes"),
+		deleteBlob:    q("DELETE FROM {s}.chunk WHERE blob = $1"),
+	}
+	s.jobsSkip = s.jobs + " FOR UPDATE SKIP LOCKED"
+	s.jobsLock = s.jobs + " ORDER BY id FOR UPDATE"
+	s.readySkip = s.ready + " FOR UPDATE SKIP LOCKED"
+	return s
+}

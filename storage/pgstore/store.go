@@ -1,0 +1,550 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A Store keeps jobs in the tables of a schema. It is made by New, and safe for concurrent use. It implements storage.Store,
+// storage.Notifier and storage.Checker.
+type Store struct {
+	opts   Options
+	schema string // as SQL has it
+	sql    statements
+	pool   *pgxpool.Pool // the store's own
+	clock  clock
+	counts folds
+	hub    *hub
+
+	updates, views *lane
+	singles        chan struct{} // holds one for each transaction that runs alone
+	running        sync.WaitGroup
+	life           context.Context // ends when all calls have been answered
+	end            context.CancelFunc
+	closing        sync.Once
+
+	mutedUntil atomic.Int64 // no notifications until then, in nanoseconds since 1970
+
+	trips, groups, calls, alones, reruns atomic.Uint64
+}
+
+var (
+	_ storage.Store    = (*Store)(nil)
+	_ storage.Checker  = (*Store)(nil)
+	_ storage.Notifier = (*Store)(nil)
+	_ storage.Tx       = (*txn)(nil)
+)
+
+// New opens the store in the database that pool leads to. It takes over the pool's configuration, hooks included, and opens connections of its
+// own, at most Options.Connections and one that listens: whoever holds all of the pool's may still enqueue. Unless Options.NoMigrate
+// is set it brings the schema up to date first. The caller closes the store before the pool.
+func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return openSchema(ctx, c.Conn(), opts) })
+	if err != nil {
+		return nil, err
+	}
+	config := pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = int32(opts.Connections), 0, 0
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if t := config.ConnConfig.ConnectTimeout; t == 0 || t > patience/2 {
+		config.ConnConfig.ConnectTimeout = patience / 2
+	}
+	tune := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if tune != nil {
+			if err := tune(ctx, c); err != nil {
+				return err
+			}
+		}
+		_, err := c.Exec(ctx, fmt.Sprintf(settings, opts.LockTimeout.Milliseconds(), 2*patience.Milliseconds()), pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	s := &Store{opts: opts, schema: quoted(opts.Schema), sql: newStatements(quoted(opts.Schema))}
+	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, fmt.Errorf("pgstore: %w", err)
+	}
+	s.singles = make(chan struct{}, max(1, opts.Connections-2))
+	s.life, s.end = context.WithCancel(context.Background())
+	s.hub = newHub(s)
+	if err := s.hub.start(ctx); err != nil {
+		s.end()
+		s.pool.Close()
+		return nil, err
+	}
+	s.updates, s.views = newLane(s.update), newLane(s.view)
+	return s, nil
+}
+
+// settings are those of the store's own connections. Statistics of a table that changes completely within seconds are always wrong: a plan by
+// them reads all that is pending, or that ever was, for one job. There is one right plan for each statement, and it is by an index.
+const settings = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; " +
+	"SET plan_cache_mode = force_generic_plan; SET jit = off; SET max_parallel_workers_per_gather = 0; " +
+	"SET lock_timeout = %d; SET idle_in_transaction_session_timeout = %d"
+
+// View runs fn on one snapshot, which calls that wait together share.
+func (s *Store) View(ctx context.Context, r storage.Reads, fn func(storage.Reader) error) error {
+	return s.views.do(ctx, r, func(t *txn) error { return fn(t) })
+}
+
+// Update runs fn in a transaction, which calls that wait together share.
+func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	return s.updates.do(ctx, r, func(t *txn) error { return fn(t) })
+}
+
+// Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.updates.close()
+		s.views.close()
+		s.running.Wait()
+		s.hub.stop()
+		s.end()
+		s.pool.Close()
+	})
+	return nil
+}
+
+// Stats count what a store has done since New.
+type Stats struct {
+	Calls  uint64 // of View and Update that were run
+	Groups uint64 // transactions that calls shared
+	Alone  uint64 // transactions of one call that needed one of its own
+	Reruns uint64 // of transactions, since another node was quicker or the connection was lost
+	Trips  uint64 // round trips to the database
+}
+
+// Stats returns what the store has done.
+func (s *Store) Stats() Stats {
+	return Stats{Calls: s.calls.Load(), Groups: s.groups.Load(), Alone: s.alones.Load(), Reruns: s.reruns.Load(), Trips: s.trips.Load()}
+}
+
+// acquire gets a connection for calls, whose callers may withdraw them while it tries. It returns nil when all calls have been answered.
+func (s *Store) acquire(calls []*call) (*pgxpool.Conn, []*call) {
+	ctx, cancel := patient(s.life)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		conn, err := s.pool.Acquire(ctx)
+		if err == nil {
+			return conn, calls
+		}
+		if !s.rest(ctx, pause) || judge(err) == final {
+			for _, c := range calls {
+				c.fail(told(err))
+			}
+			return nil, nil
+		}
+		if calls = present(calls); len(calls) == 0 {
+			return nil, nil
+		}
+	}
+}
+
+// present returns the calls whose callers still wait, and answers those that were begun and whose context has ended since.
+func present(calls []*call) []*call {
+	var there []*call
+	for _, c := range calls {
+		if err := c.ctx.Err(); err != nil {
+			c.fail(err)
+			continue
+		}
+		there = append(there, c)
+	}
+	return there
+}
+
+// rest waits for a while, and reports whether ctx is not over.
+func (s *Store) rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(min(d, time.Second))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// view runs calls on one snapshot.
+func (s *Store) view(calls []*call) {
+	for len(calls) > 0 {
+		conn, left := s.acquire(calls)
+		if conn == nil {
+			return
+		}
+		calls = s.viewOnce(conn, left)
+	}
+}
+
+// viewOnce returns the calls that are to be run once more.
+func (s *Store) viewOnce(conn *pgxpool.Conn, calls []*call) (again []*call) {
+	ctx, cancel := patient(s.life)
+	defer cancel()
+	s.groups.Add(1)
+	t := s.newTxn(ctx, conn, viewing)
+	err := t.prefetch("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", calls)
+	for i, c := range calls {
+		if err != nil {
+			again = calls[i:]
+			break
+		}
+		if !c.take() {
+			continue
+		}
+		s.calls.Add(1)
+		r := t.run(c.fn)
+		if err = t.lost(); err != nil {
+			again = calls[i:]
+			break
+		}
+		c.result = r
+		c.answer()
+	}
+	s.finish(conn, err)
+	return s.retry(again, err)
+}
+
+// finish ends a transaction that is not to be committed, and gives the connection back, or up.
+func (s *Store) finish(conn *pgxpool.Conn, err error) {
+	if err == nil || judge(err) != lost {
+		ctx, cancel := patient(s.life)
+		defer cancel()
+		s.trips.Add(1)
+		if _, err := conn.Exec(ctx, "ROLLBACK"); err == nil {
+			conn.Release()
+			return
+		}
+	}
+	s.drop(conn)
+}
+
+// drop gives a connection up.
+func (s *Store) drop(conn *pgxpool.Conn) {
+	c := conn.Hijack()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
+
+// most is how often a call is run again.
+const most = 10
+
+// retry sorts out calls whose transaction had certainly no effect: it returns those that are to be run again and answers the others.
+func (s *Store) retry(calls []*call, err error) (again []*call) {
+	if err == nil {
+		return nil
+	}
+	s.reruns.Add(1)
+	v := judge(err)
+	for _, c := range calls {
+		c.tries++
+		c.strict = c.strict || v == exists
+		switch {
+		case c.ctx.Err() != nil:
+			c.fail(c.ctx.Err())
+		case v == final, c.tries > most:
+			c.fail(told(err))
+		default:
+			again = append(again, c)
+		}
+	}
+	if v == lost {
+		s.rest(s.life, 10*time.Millisecond)
+	}
+	return again
+}
+
+// prefetch begins a transaction and reads what calls say they are going to read.
+func (t *txn) prefetch(begin string, calls []*call) error {
+	r := request{begin: begin, clock: true}
+	var ids map[storage.ID]bool
+	var names map[storage.QueueName]bool
+	var keys map[storage.Key]bool
+	for _, c := range calls {
+		for _, id := range c.reads.Jobs {
+			add(&ids, &r.ids, id)
+		}
+		for _, k := range c.reads.Keys {
+			if k.Name != "" {
+				add(&keys, &r.keys, k)
+			}
+		}
+		for _, q := range c.reads.Queues {
+			add(&names, &r.queues, q)
+			if c.reads.Ready > 0 {
+				if r.ready == nil {
+					r.ready = make(map[storage.QueueName]int)
+				}
+				r.ready[q] += c.reads.Ready
+			}
+		}
+		r.payloads = r.payloads || c.reads.Payloads
+		r.results = r.results || c.reads.Results
+		r.ends = r.ends || c.reads.Ends
+		t.strict = t.strict || c.strict
+	}
+	for _, q := range r.queues {
+		if t.s.counts.wanted(q) {
+			r.countsOf = append(r.countsOf, q)
+		}
+	}
+	if err := t.fetch(r); err != nil {
+		return err
+	}
+	return t.prefetchEnds(r)
+}
+
+// prefetchEnds reads what the ends of jobs concern besides: the jobs that they tell of, and the queues that are told of them.
+func (t *txn) prefetchEnds(r request) error {
+	if !r.ends {
+		return nil
+	}
+	var more request
+	var ids map[storage.ID]bool
+	var names map[storage.QueueName]bool
+	for _, id := range r.ids {
+		k := t.jobs[id]
+		if k == nil || k.now.job == nil {
+			continue
+		}
+		if o := k.now.job.Origin; o != (storage.ID{}) && t.jobs[o] == nil {
+			add(&ids, &more.ids, o)
+		}
+		for _, name := range k.now.job.Outbox {
+			if q := (storage.QueueName{Name: name}); t.queues[q] == nil {
+				add(&names, &more.queues, q)
+			}
+		}
+	}
+	if len(more.ids) == 0 && len(more.queues) == 0 {
+		return nil
+	}
+	more.ends = true
+	return t.fetch(more)
+}
+
+// add appends what is not yet there.
+func add[K comparable](seen *map[K]bool, list *[]K, k K) {
+	if *seen == nil {
+		*seen = make(map[K]bool)
+	}
+	if !(*seen)[k] {
+		(*seen)[k] = true
+		*list = append(*list, k)
+	}
+}
+
+// lost returns why the transaction cannot go on, if it cannot.
+func (t *txn) lost() error {
+	if t.err != nil && !errors.Is(t.err, errAlone) {
+		return t.err
+	}
+	return nil
+}
+
+// size of what is not yet flushed that makes a group end early, in bytes.
+const fullGroup = 32 << 20
+
+// update runs calls in one transaction, and those that need one of their own in others.
+func (s *Store) update(calls []*call) {
+	for len(calls) > 0 {
+		var group []*call
+		for _, c := range calls {
+			if c.put || c.tries > 2 || c.reads.Due > 0 {
+				s.launch(c)
+			} else {
+				group = append(group, c)
+			}
+		}
+		if calls = group; len(calls) == 0 {
+			return
+		}
+		conn, left := s.acquire(calls)
+		if conn == nil {
+			return
+		}
+		calls = s.updateOnce(conn, left, shared)
+	}
+}
+
+// launch runs a call in a transaction of its own, which may wait for others.
+func (s *Store) launch(c *call) {
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		select {
+		case s.singles <- struct{}{}:
+		case <-c.ctx.Done():
+			c.fail(c.ctx.Err())
+			return
+		}
+		defer func() { <-s.singles }()
+		for calls := []*call{c}; len(calls) > 0; {
+			conn, left := s.acquire(calls)
+			if conn == nil {
+				return
+			}
+			s.alones.Add(1)
+			calls = s.updateOnce(conn, left, alone)
+		}
+	}()
+}
+
+// updateOnce runs calls in one transaction, answers those that are done, and returns those that are to be run again.
+func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*call) {
+	ctx, cancel := patient(s.life)
+	defer cancel()
+	t := s.newTxn(ctx, conn, m)
+	if m == shared {
+		s.groups.Add(1)
+	}
+	if err := t.prefetch("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE", calls); err != nil {
+		s.finish(conn, err)
+		return s.retry(calls, err)
+	}
+	var done []*call
+	wrote := false
+	for i, c := range calls {
+		if t.size > fullGroup {
+			again = append(again, calls[i:]...)
+			break
+		}
+		if !c.take() {
+			continue
+		}
+		s.calls.Add(1)
+		r := t.run(c.fn)
+		if err := t.lost(); err != nil {
+			s.finish(conn, err)
+			return s.retry(append(append(again, done...), calls[i:]...), err)
+		}
+		c.result = r
+		if r.put {
+			c.strict = c.strict || t.guess
+			again = append(again, c)
+			continue
+		}
+		wrote = wrote || r.wrote
+		done = append(done, c)
+	}
+	undone := m == alone && !wrote // what it did write the database undoes
+	if undone || !wrote && !t.unflushed() {
+		held := t.holds()
+		if held { // whoever calls next is not to find what it wants locked
+			s.finish(conn, nil)
+		}
+		for _, c := range done {
+			c.answer()
+		}
+		if !held {
+			s.finish(conn, nil)
+		}
+		return again
+	}
+	err := t.flush(func(b *pgx.Batch) {
+		if time.Now().UnixNano() > s.mutedUntil.Load() {
+			for _, p := range s.hub.payloads(&t.told) {
+				b.Queue(s.sql.notify, s.hub.channel, p)
+			}
+		}
+		b.Queue("COMMIT")
+	})
+	switch {
+	case err == nil:
+		conn.Release()
+		for _, c := range done {
+			c.answer()
+		}
+		return again
+	case certain(err):
+		if judge(err) == mute {
+			s.opts.Logger.Warn("the server takes no more notifications: a node does not read its own; for a minute none are sent", "err", err)
+			s.mutedUntil.Store(time.Now().Add(time.Minute).UnixNano())
+		}
+		s.finish(conn, err)
+		return append(again, s.retry(done, err)...)
+	}
+	// The connection ended before the answer came. Those who wrote nothing can be run again.
+	s.drop(conn)
+	for _, c := range done {
+		if c.wrote {
+			c.result = result{err: fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, err)}
+			c.answer()
+		} else {
+			again = append(again, s.retry([]*call{c}, err)...)
+		}
+	}
+	return again
+}
+
+// holds reports whether the transaction has locked anything.
+func (t *txn) holds() bool {
+	for _, r := range t.jobs {
+		if r.was.job != nil {
+			return true
+		}
+	}
+	return t.flushd
+}
+
+// folds knows which queues' counts are asked for, and when a queue's rows of counts are to be made one.
+type folds struct {
+	mu    sync.Mutex
+	ask   map[storage.QueueName]int // prefetch the counts of a queue so many times more
+	wrotn map[int32]int             // rows since they were made one
+}
+
+// askFor is for how many groups after it was asked for a queue's count is prefetched.
+const askFor = 16
+
+func (f *folds) asked(q storage.QueueName) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ask == nil || len(f.ask) > 10_000 {
+		f.ask = make(map[storage.QueueName]int)
+	}
+	f.ask[q] = askFor
+}
+
+func (f *folds) wanted(q storage.QueueName) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.ask[q]
+	if n > 1 {
+		f.ask[q] = n - 1
+	} else if n == 1 {
+		delete(f.ask, q)
+	}
+	return n > 0
+}
+
+// foldAt is after how many rows of a queue's counts they are made one.
+const foldAt = 64
+
+func (f *folds) wrote(qid int32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wrotn == nil || len(f.wrotn) > 10_000 {
+		f.wrotn = make(map[int32]int)
+	}
+	f.wrotn[qid]++
+	if f.wrotn[qid] < foldAt {
+		return false
+	}
+	delete(f.wrotn, qid)
+	return true
+}

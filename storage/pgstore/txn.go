@@ -1,0 +1,500 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pollackq/pollack/storage"
+)
+
+// A mode says what a transaction may do.
+type mode int
+
+const (
+	viewing mode = iota // one snapshot, no locks, nothing written
+	shared              // a group of calls: it never waits for a lock, and writes nothing before all have been run
+	alone               // one call: it waits for locks, and writes early where what it reads demands that
+	users               // alone, inside a transaction of the user's
+)
+
+// A txn is what functions read and write. It holds the records that were read, with their locks, and what became of them: the database
+// is told in the end, all at once (see flush).
+type txn struct {
+	s    *Store
+	ctx  context.Context // of the transaction, not of one caller
+	db   batcher
+	mode mode
+	// strict has AddJob look whether id and key are free instead of taking it for granted. A transaction in which that was wrong is run
+	// again so.
+	strict bool
+	now    time.Time
+
+	jobs   map[storage.ID]*rec
+	keys   map[storage.Key]*rec // nil: no job has the key
+	queues map[storage.QueueName]*queue
+	qids   map[int32]*queue
+	dirty  []*rec
+	added  []added // given a position by what is not yet flushed, in order
+	undo   []undo  // of the call that runs
+	size   int     // of the values that are not yet flushed, in bytes
+	wrote  bool    // the call that runs has written
+	guess  bool    // and took for granted that an id or key is free
+	flushd bool    // something has been flushed
+	told   changes // of what has been flushed
+	err    error   // why the transaction is lost
+}
+
+// A batcher sends statements to the database: a connection, or a transaction of the user's.
+type batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// A rec is what the transaction knows of one id.
+type rec struct {
+	id  storage.ID
+	was contents // as the database has it
+	now contents
+	bad error // the record is damaged
+
+	queue  *queue // of the job, if there is or was one
+	gets   bool   // a position, in the next flush:
+	at     uint64 // which of those that its queue gives
+	locked bool
+	// assumed and keyAssumed say that id and key were taken to be free without asking the database, which will say so if they are not.
+	assumed    bool
+	keyAssumed bool
+
+	dirty  bool   // stands in txn.dirty
+	listed *queue // in whose ready.list it stands
+	fresh  *queue // in whose ready.fresh it stands
+}
+
+// An added job gets the at-th of the positions that its queue gives in the next flush, even if it is deleted again.
+type added struct {
+	spec  *storage.Spec
+	queue *queue
+	at    uint64
+}
+
+// contents is what transactions change of a record.
+type contents struct {
+	job     *storage.Job // nil: there is none
+	payload value
+	result  value
+}
+
+// A value is a payload or result.
+type value struct {
+	known bool   // otherwise it is as the database has it
+	bytes []byte // nil: none
+}
+
+// A queue is what the transaction knows of one queue.
+type queue struct {
+	name    storage.QueueName
+	qid     int32
+	was     *storage.Queue // as the database has it; nil: there is none
+	now     *storage.Queue
+	version int64  // of the record was
+	next    uint64 // as the database has it
+	adds    uint64 // positions given in this transaction since
+	entered bool   // jobs without a position were added
+
+	counted bool           // base is known
+	base    storage.Counts // as the database has it
+	diff    storage.Counts // what this transaction changed of it
+	ready   ready
+}
+
+// ready is what the transaction knows of a queue's Ready order.
+type ready struct {
+	read  bool   // list is there
+	whole bool   // nothing that is not locked by others comes after list
+	list  []*rec // as the database has it, from the first on
+	head  int    // those of list before it are no longer pending
+
+	fresh     []*rec // became pending in this transaction
+	freshHead int    // those of fresh before it are no longer pending
+	unsorted  bool   // fresh is
+}
+
+// An undo is one entry of a call's log: what becomes of a record, or something rare.
+type undo struct {
+	rec  *rec
+	was  contents
+	rare func()
+}
+
+func (s *Store) newTxn(ctx context.Context, db batcher, m mode) *txn {
+	return &txn{s: s, ctx: ctx, db: db, mode: m,
+		jobs: make(map[storage.ID]*rec), keys: make(map[storage.Key]*rec),
+		queues: make(map[storage.QueueName]*queue), qids: make(map[int32]*queue)}
+}
+
+// run runs one call's function, and undoes what it wrote unless it returns nil.
+func (t *txn) run(fn func(*txn) error) (r result) {
+	t.undo, t.wrote, t.guess = t.undo[:0], false, false
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		p := recover()
+		t.rollback()
+		if errors.Is(t.err, errAlone) || t.guess { // it was not told what it wanted to know, or may have been told wrong
+			t.err, r.put = nil, true
+			return
+		}
+		r.panicked, r.panics = p, true
+	}()
+	r.err = fn(t)
+	returned = true
+	switch {
+	case t.err != nil:
+		r.put = errors.Is(t.err, errAlone)
+		if r.put {
+			t.err = nil // it concerns this call alone
+		}
+		t.rollback()
+	case r.err != nil:
+		r.put = t.guess
+		t.rollback()
+	default:
+		r.wrote = t.wrote
+	}
+	return r
+}
+
+// rollback undoes what the call that runs wrote. Where it is the only one the database does that.
+func (t *txn) rollback() {
+	if t.mode != shared {
+		return
+	}
+	for i := len(t.undo) - 1; i >= 0; i-- {
+		if u := t.undo[i]; u.rec != nil {
+			t.place(u.rec, u.was)
+		} else {
+			u.rare()
+		}
+	}
+	for _, q := range t.queues {
+		q.ready.head, q.ready.freshHead = 0, 0
+	}
+}
+
+// fail notes why the transaction is lost, and returns it.
+func (t *txn) fail(err error) error {
+	if t.err == nil {
+		t.err = err
+	}
+	return err
+}
+
+// rare prepares for a read that only the database can answer: it has to know what was written.
+func (t *txn) rare() error {
+	switch {
+	case t.err != nil:
+		return t.err
+	case t.mode == viewing || !t.unflushed():
+		return nil
+	case t.mode == shared:
+		return t.fail(errAlone)
+	}
+	return t.flush(nil)
+}
+
+// place gives a record new contents, and its places and counts with them. All changes of jobs, and their undoing, are this.
+func (t *txn) place(r *rec, now contents) {
+	was := r.now.job
+	r.now = now
+	if !r.dirty {
+		r.dirty = true
+		t.dirty = append(t.dirty, r)
+	}
+	if was == now.job {
+		return
+	}
+	if was != nil {
+		r.queue.diff[was.State]--
+		if was.Key != "" && now.job == nil {
+			if t.keys[was.KeyOf()] = nil; r.keyAssumed {
+				delete(t.keys, was.KeyOf())
+			}
+		}
+	}
+	if now.job != nil {
+		if was == nil || was.Spec != now.job.Spec {
+			r.queue = t.queues[now.job.Queue]
+			if now.job.Key != "" {
+				t.keys[now.job.KeyOf()] = r
+			}
+		}
+		r.queue.diff[now.job.State]++
+		if now.job.State == storage.Pending && r.fresh != r.queue {
+			r.fresh = r.queue
+			l := &r.queue.ready
+			last := len(l.fresh) - 1
+			l.unsorted = l.unsorted || last >= 0 && (!l.fresh[last].pending(r.queue) || before(r, l.fresh[last]))
+			l.fresh = append(l.fresh, r)
+		}
+	}
+}
+
+// change logs a record and places it.
+func (t *txn) change(r *rec, now contents) {
+	t.wrote = true
+	t.undo = append(t.undo, undo{rec: r, was: r.now})
+	t.place(r, now)
+}
+
+func (t *txn) logRare(fn func()) {
+	t.wrote = true
+	t.undo = append(t.undo, undo{rare: fn})
+}
+
+// find returns the record of a job that is there.
+func (t *txn) find(id storage.ID) (*rec, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	r := t.jobs[id]
+	if r == nil || r.assumed && r.now.job == nil || t.mode != viewing && !r.locked {
+		if err := t.fetch(request{ids: []storage.ID{id}}); err != nil {
+			return nil, err
+		}
+		r = t.jobs[id]
+	}
+	if r.bad != nil {
+		return nil, r.bad
+	}
+	if r.now.job == nil {
+		return nil, storage.ErrNotFound
+	}
+	return r, nil
+}
+
+// queue returns what there is of a queue, whose now is nil if it is not there.
+func (t *txn) queue(name storage.QueueName) (*queue, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	if q := t.queues[name]; q != nil {
+		return q, nil
+	}
+	if err := t.fetch(request{queues: []storage.QueueName{name}}); err != nil {
+		return nil, err
+	}
+	return t.queues[name], nil
+}
+
+func (t *txn) Now() time.Time { return t.now }
+
+func (t *txn) Job(id storage.ID) (*storage.Job, error) {
+	r, err := t.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.now.job, nil
+}
+
+func (t *txn) JobByKey(k storage.Key) (*storage.Job, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	if k.Name == "" {
+		return nil, storage.ErrNotFound
+	}
+	r, known := t.keys[k]
+	if !known {
+		if err := t.fetch(request{keys: []storage.Key{k}}); err != nil {
+			return nil, err
+		}
+		r = t.keys[k]
+	}
+	if r == nil {
+		return nil, storage.ErrNotFound
+	}
+	if r.bad != nil {
+		return nil, r.bad
+	}
+	return r.now.job, nil
+}
+
+func (t *txn) Payload(j *storage.Job) ([]byte, error) {
+	r, err := t.find(j.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.now.payload.known {
+		if err := t.fetchValues(r); err != nil {
+			return nil, err
+		}
+	}
+	return r.now.payload.clone()
+}
+
+func (t *txn) Result(j *storage.Job) ([]byte, error) {
+	r, err := t.find(j.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !r.now.result.known {
+		if err := t.fetchValues(r); err != nil {
+			return nil, err
+		}
+	}
+	return r.now.result.clone()
+}
+
+// clone returns a copy for the caller to keep.
+func (v value) clone() ([]byte, error) {
+	if v.bytes == nil {
+		return nil, storage.ErrNotFound
+	}
+	return append([]byte{}, v.bytes...), nil
+}
+
+// keep returns a value of given bytes, of which none are a value, too.
+func keep(p []byte) value {
+	v := bytes.Clone(p)
+	if v == nil {
+		v = []byte{}
+	}
+	return value{known: true, bytes: v}
+}
+
+func (t *txn) Queue(name storage.QueueName) (*storage.Queue, error) {
+	q, err := t.queue(name)
+	if err != nil {
+		return nil, err
+	}
+	if q.now == nil {
+		return nil, storage.ErrNotFound
+	}
+	return q.now, nil
+}
+
+func (t *txn) NextPosition(name storage.QueueName) (uint64, error) {
+	q, err := t.queue(name)
+	if err != nil || q.now == nil {
+		return 0, err
+	}
+	return q.next + q.adds, nil
+}
+
+func (t *txn) Counts(name storage.QueueName) (storage.Counts, error) {
+	q, err := t.queue(name)
+	if err != nil || q.now == nil {
+		return storage.Counts{}, err
+	}
+	t.s.counts.asked(name)
+	if !q.counted {
+		if err := t.fetch(request{counts: []*queue{q}}); err != nil {
+			return storage.Counts{}, err
+		}
+	}
+	c := q.base
+	for i, n := range q.diff {
+		c[i] += n
+	}
+	return c, nil
+}
+
+// Ready merges what the database has, and this transaction has locked, with what became pending in this transaction. Of that nothing may
+// come before what the database has not been asked for.
+func (t *txn) Ready(name storage.QueueName, max int) ([]*storage.Job, error) {
+	q, err := t.queue(name)
+	if err != nil || q.now == nil || max < 1 {
+		return nil, err
+	}
+	for {
+		jobs, more := q.firstReady(max)
+		if !more {
+			if len(jobs) == 0 && t.mode == shared {
+				t.s.hub.empty(name)
+			}
+			return jobs, nil
+		}
+		if err := t.fetchReady(q, max); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// firstReady returns up to max pending jobs, and whether the database has to be asked for more.
+func (q *queue) firstReady(max int) (jobs []*storage.Job, more bool) {
+	l := &q.ready
+	if !l.read {
+		return nil, true
+	}
+	for l.head < len(l.list) && !l.list[l.head].pending(q) {
+		l.head++
+	}
+	if l.unsorted {
+		l.fresh = slices.DeleteFunc(l.fresh, func(r *rec) bool {
+			if r.pending(q) {
+				return false
+			}
+			r.fresh = nil
+			return true
+		})
+		slices.SortFunc(l.fresh, func(a, b *rec) int {
+			if before(a, b) {
+				return -1
+			}
+			return 1
+		})
+		l.unsorted, l.freshHead = false, 0
+	}
+	for l.freshHead < len(l.fresh) && !l.fresh[l.freshHead].apart(q) {
+		l.freshHead++
+	}
+	i, k := l.head, l.freshHead
+	for len(jobs) < max && i < len(l.list) {
+		r := l.list[i]
+		if !r.pending(q) {
+			i++
+			continue
+		}
+		for k < len(l.fresh) && !l.fresh[k].apart(q) {
+			k++
+		}
+		if k < len(l.fresh) && before(l.fresh[k], r) {
+			r = l.fresh[k]
+			k++
+		} else {
+			i++
+		}
+		jobs = append(jobs, r.now.job)
+	}
+	if len(jobs) < max && !l.whole {
+		return nil, true
+	}
+	for ; len(jobs) < max && k < len(l.fresh); k++ {
+		if r := l.fresh[k]; r.apart(q) {
+			jobs = append(jobs, r.now.job)
+		}
+	}
+	return jobs, false
+}
+
+// apart reports whether a record is pending and does not stand in the list of those that the database has so.
+func (r *rec) apart(q *queue) bool { return r.pending(q) && r.listed != q }
+
+// pending reports whether a record is that of a pending job of a queue.
+func (r *rec) pending(q *queue) bool {
+	return r.queue == q && r.now.job != nil && r.now.job.State == storage.Pending
+}
+
+// before reports whether a comes before b in the Ready order.
+func before(a, b *rec) bool {
+	if a.now.job.Priority != b.now.job.Priority {
+		return a.now.job.Priority > b.now.job.Priority
+	}
+	return a.now.job.Position < b.now.job.Position
+}
