@@ -33,9 +33,12 @@ type core struct {
 	stats    counters
 	all      *Broker // the handle that sees every job
 
+	notifier   storage.Notifier // nil where the store is this process's alone
 	stopNotify func()
+	closing    closing // what receivers of closed queues wait for
 
 	failed   atomic.Bool // the store has, and those who waited were told
+	closed   atomic.Bool // the store has been
 	down     atomic.Bool // no more transactions but the broker's own
 	life     sync.Mutex  // guards what follows
 	draining bool
@@ -55,7 +58,7 @@ func New(store storage.Store, o *Options) (*Broker, error) {
 	c.timeline = newTimeline(c)
 	c.stopNotify = func() {}
 	if n, ok := storage.As[storage.Notifier](store); ok {
-		c.stopNotify = n.Notify(c.heard)
+		c.notifier, c.stopNotify = n, n.Notify(ear{c})
 	}
 	c.all = &Broker{core: c}
 	c.timeline.start()
@@ -169,9 +172,15 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 		c.stats.observer.Committed(time.Since(begun), err)
 	}
 	if err == nil {
+		if c.failed.Load() { // a shared store comes back
+			c.failed.Store(false)
+		}
 		c.tell(&s.effects)
 		s.free()
 		return nil
+	}
+	if errors.Is(err, storage.ErrClosed) {
+		c.closed.Store(true)
 	}
 	unknown := errors.Is(err, storage.ErrOutcomeUnknown)
 	if unknown || errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrClosed) {
@@ -188,25 +197,8 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 	return fromStore(err)
 }
 
-// heard takes a hint of what another process has done.
-func (c *core) heard(ch storage.Change) {
-	switch {
-	case ch == storage.Change{}:
-		c.lines.BroadcastAll()
-		c.idle.BroadcastAll()
-		c.watches.notifyAll()
-		c.timeline.look()
-		return
-	case ch.Queue.Name != "" && ch.Ready > 0:
-		c.lines.Signal(ch.Queue, ch.Ready)
-	case ch.Queue.Name != "":
-		c.lines.Broadcast(ch.Queue)
-		c.idle.Broadcast(ch.Queue)
-	}
-	if ch.Job != (ID{}) {
-		c.watches.notify(ch.Job, nil)
-	}
-	if !ch.Due.IsZero() {
-		c.timeline.look()
-	}
+// over reports whether an error says that the store will never work again: it was closed, or has failed and is no shared one, which comes
+// back by itself.
+func (c *core) over(err error) bool {
+	return errors.Is(err, ErrStoreFailed) && (c.notifier == nil || c.closed.Load())
 }

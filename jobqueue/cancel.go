@@ -8,8 +8,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// Cancel ends a job that has not ended yet. Whoever holds it learns so: the context of a worker in this process ends, others get
-// ErrLeaseLost at their next call. A job that is canceled already is returned as it is; one that succeeded or failed is ErrWrongState.
+// Cancel ends a job that has not ended yet. Whoever holds it learns so: the context of a worker ends (in another process on a
+// shared store soon after), others get ErrLeaseLost at their next call. A job that is canceled already is returned as it is; one that succeeded or failed is ErrWrongState.
 func (b *Broker) Cancel(ctx context.Context, id ID) (*Job, error) {
 	return b.change(ctx, id, func(s *step, j *storage.Job) (*storage.Job, error) {
 		switch {

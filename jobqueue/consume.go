@@ -156,7 +156,7 @@ func (p *pool) worker(ctx context.Context) error {
 			}
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, ErrDone), errors.Is(err, ErrShutdown), errors.Is(err, ErrStoreFailed):
+		case errors.Is(err, ErrDone), errors.Is(err, ErrShutdown), p.q.b.over(err):
 			return err
 		default:
 			failures++

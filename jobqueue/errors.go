@@ -64,6 +64,7 @@ const (
 	JobFailed     Reason = "failed"      // the job has ended so, by another call
 	JobCanceled   Reason = "canceled"    // the job was canceled
 	JobExpired    Reason = "expired"     // the job's deadline passed
+	JobGone       Reason = "gone"        // the job has ended in another process, and is not kept
 )
 
 // A LeaseLostError says why a token is no longer good. It matches ErrLeaseLost.

@@ -15,7 +15,11 @@ type keeper struct {
 	cancel context.CancelCauseFunc
 	over   <-chan struct{} // closed when the handler has returned
 	watch  *watch
+	absent bool // the job's record is gone, and nobody has said how it ended
 }
+
+// goneGrace is how long after a job's record has gone its end may still be about to be told, if it ended in this process.
+const goneGrace = time.Second
 
 // run returns when the handler has, or when there is no lease to keep any more.
 func (k *keeper) run() {
@@ -38,6 +42,10 @@ func (k *keeper) run() {
 		case <-k.over:
 			return
 		case <-timer.C:
+			if k.absent { // another process ended it, and nobody is left to ask how
+				k.cancel(&LeaseLostError{JobGone})
+				return
+			}
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(k.p.work), lease)
 			err := k.d.Extend(ctx, lease)
@@ -47,13 +55,24 @@ func (k *keeper) run() {
 			} else if k.lost(err) {
 				return
 			}
-			timer.Reset(lease / 3)
+			timer.Reset(k.rest())
 		case <-k.watch.changed:
 			if err := k.look(); err != nil && k.lost(err) {
 				return
 			}
+			if k.absent {
+				timer.Reset(k.rest())
+			}
 		}
 	}
+}
+
+// rest is how long to wait for news.
+func (k *keeper) rest() time.Duration {
+	if k.absent {
+		return goneGrace
+	}
+	return k.p.opts.Lease / 3
 }
 
 // look returns nil if the lease still holds.
@@ -88,8 +107,11 @@ func (k *keeper) lost(err error) bool {
 		err = k.look()
 	}
 	switch {
-	case errors.Is(err, errSettled), errors.Is(err, ErrGone), errors.Is(err, ErrNotFound):
+	case errors.Is(err, errSettled):
 		return true
+	case errors.Is(err, ErrGone), errors.Is(err, ErrNotFound):
+		k.absent = true
+		return false
 	case errors.Is(err, ErrLeaseLost):
 		k.cancel(err)
 		return true

@@ -124,14 +124,27 @@ func (r *receiver) timeUp() <-chan time.Time {
 	return r.timer.C
 }
 
-// sleep is called when the receiver is about to sleep.
+// sleep is called when the receiver is about to sleep for the first time.
 func (r *receiver) sleep() error {
 	r.waits = true
 	r.q.b.waits(r.q.name, +1)
+	r.tellWaits()
 	if r.onWait != nil {
 		return r.onWait()
 	}
 	return nil
+}
+
+// tellWaits tells other processes on the store, if there may be any, that a receiver is about to sleep.
+func (r *receiver) tellWaits() {
+	b := r.q.b
+	if b.notifier == nil {
+		return
+	}
+	if r.closed {
+		b.closing.add(r.q.name)
+	}
+	b.notifier.Waits(r.q.name)
 }
 
 // end ends the call: what was received for a caller whose context has ended meanwhile goes back.
@@ -183,7 +196,8 @@ type receiver struct {
 	token  Token    // for the first job of a look, made before its transaction
 	leased []leased // by the latest look
 	seen   bool     // the queue was there
-	done   bool     // the latest look found the queue closed and nothing unfinished
+	closed bool     // the latest look found the queue closed
+	done   bool     // and nothing unfinished
 	got    []*Delivery
 
 	acks    []Ack       // to be done by the first look's transaction; nil once they are
@@ -256,6 +270,9 @@ func (r *receiver) look() (bool, error) {
 	for _, l := range r.leased {
 		r.got = append(r.got, r.q.b.delivery(l.job, l.kept, l.payload))
 	}
+	if len(r.leased) == 0 && r.waits {
+		r.tellWaits() // it was woken in vain
+	}
 	return len(r.leased) > 0, nil
 }
 
@@ -269,7 +286,7 @@ func (r *receiver) reads() storage.Reads {
 
 // lease is the transaction of a look.
 func (r *receiver) lease(s *step) error {
-	r.leased, r.done = r.leased[:0], false
+	r.leased, r.closed, r.done = r.leased[:0], false, false
 	if len(r.acks) > 0 {
 		if err := r.ackAll(s); err != nil || r.refused {
 			return err
@@ -288,6 +305,7 @@ func (r *receiver) lease(s *step) error {
 	if err := r.leaseReady(s, q); err != nil || len(r.leased) > 0 || q.Closed.IsZero() {
 		return err
 	}
+	r.closed = true
 	counts, err := s.tx.Counts(q.QueueName)
 	r.done = counts.Unfinished() == 0
 	return err

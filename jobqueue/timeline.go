@@ -139,7 +139,7 @@ func (t *timeline) work() {
 		default:
 		}
 		switch {
-		case errors.Is(err, ErrStoreFailed):
+		case t.c.over(err):
 			return // for good: whoever opens the store again makes a new Broker
 		case err != nil && cause != nil && bad[culprit] == nil && !passing(err):
 			bad[culprit] = cause // nothing of this transaction has happened: once more, and put that one off
@@ -150,7 +150,7 @@ func (t *timeline) work() {
 		case next.IsZero():
 			return
 		case next.After(now):
-			t.at(next, now)
+			t.at(next.Add(t.c.lag()), now) // maybe another process set it
 			return
 		case found == 0: // others are busy with what is due
 			t.again(retryDue)

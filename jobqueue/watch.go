@@ -19,7 +19,7 @@ type watches struct {
 type watch struct {
 	changed chan struct{} // holds one
 	end     *event        // how the job last ended since the watch began, nil if it has not; guarded by watches.mu
-	gone    bool          // it has been deleted since otherwise than by its end, or may have been; likewise
+	gone    bool          // it has been deleted otherwise than by its end, or may have been, since the watcher last read it; likewise
 }
 
 func newWatch() *watch { return &watch{changed: make(chan struct{}, 1)} }
@@ -96,6 +96,25 @@ func (w *watches) close() {
 	w.notifyAll()
 }
 
+// jobs returns all jobs that are watched.
+func (w *watches) jobs() []ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make([]ID, 0, len(w.byJob))
+	for id := range w.byJob {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// takeGone returns and forgets that the job may have been deleted: the watcher is about to read it.
+func (w *watches) takeGone(one *watch) (gone bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gone, one.gone = one.gone, false
+	return gone
+}
+
 // last returns how the job ended, nil if it has not, whether it may have been deleted otherwise, and whether the broker is shutting down.
 func (w *watches) last(one *watch) (end *event, gone, closed bool) {
 	w.mu.Lock()
@@ -111,12 +130,15 @@ func (w *watch) poke() {
 }
 
 // Wait blocks until the job's version is greater than since, and returns the job; at once if it is already. So
-// Wait(ctx, id, 0) is Job. It returns the error of ctx when that ends, and ErrShutdown on Shutdown.
+// Wait(ctx, id, 0) is Job. It returns the error of ctx when that ends, and ErrShutdown on Shutdown. A job that is deleted meanwhile is
+// ErrGone or ErrNotFound.
 func (b *Broker) Wait(ctx context.Context, id ID, since uint64) (*Job, error) {
 	return b.waitUntil(ctx, id, func(j *Job) bool { return j.Version > since })
 }
 
-// WaitEnd blocks until the job has ended, and returns it, also if it is deleted in that moment; else it is like Wait.
+// WaitEnd blocks until the job has ended, and returns it, also if it is deleted in that moment; else it is like Wait. Where several
+// processes share the store, one that another process ended and that is not kept is ErrGone or ErrNotFound: nobody is left to ask how it
+// ended.
 func (b *Broker) WaitEnd(ctx context.Context, id ID) (*Job, error) {
 	return b.waitUntil(ctx, id, func(j *Job) bool { return j.State.Ended() })
 }
@@ -133,9 +155,14 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 		return nil, err
 	}
 	defer b.watches.remove(id, one)
+	if b.notifier != nil {
+		b.notifier.Watches(id)
+	}
 	for seen := false; ; {
+		was := b.watches.takeGone(one) // if the job is there now, that was about something earlier
 		j, err := b.Job(ctx, id)
 		end, gone, closed := b.watches.last(one)
+		gone = gone || was
 		absent := errors.Is(err, ErrNotFound) || errors.Is(err, ErrGone)
 		switch {
 		case err == nil && enough(j):

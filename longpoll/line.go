@@ -19,12 +19,12 @@ func (q *line[K, V]) next() *Waiter[K, V] {
 	return a
 }
 
-// signal wakes up to n of those in line, who waited longest first.
-func (q *line[K, V]) signal(n int) {
-	for ; n > 0; n-- {
+// signal wakes up to n of those in line, who waited longest first, and returns how many.
+func (q *line[K, V]) signal(n int) (woken int) {
+	for ; woken < n; woken++ {
 		w := q.next()
 		if w == nil {
-			return
+			break
 		}
 		asleep := w.in == &q.asleep
 		w.stepOut()
@@ -33,6 +33,7 @@ func (q *line[K, V]) signal(n int) {
 			w.wake <- struct{}{}
 		}
 	}
+	return woken
 }
 
 // broadcast wakes all that are in line.

@@ -41,16 +41,17 @@ func (l *Lines[K, V]) Wait(ctx context.Context, key K, value V, look func() (boo
 	return w.Handed, w.Err
 }
 
-// Signal wakes the n that waited longest for the key, or as many as there are. Each looks.
-func (l *Lines[K, V]) Signal(key K, n int) {
+// Signal wakes the n that waited longest for the key, or as many as there are, and returns how many. Each looks.
+func (l *Lines[K, V]) Signal(key K, n int) (woken int) {
 	if l.waiting.Load() == 0 {
-		return // whoever comes now looks first
+		return 0 // whoever comes now looks first
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if q := l.lines[key]; q != nil {
-		q.signal(n)
+		woken = q.signal(n)
 	}
+	return woken
 }
 
 // Broadcast wakes all that wait for the key.
@@ -105,6 +106,17 @@ func (l *Lines[K, V]) Len(key K) int {
 		return q.members
 	}
 	return 0
+}
+
+// Members returns how many wait for each key, those that look or are reserved included.
+func (l *Lines[K, V]) Members() map[K]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	members := make(map[K]int, len(l.lines))
+	for key, q := range l.lines {
+		members[key] = q.members
+	}
+	return members
 }
 
 // Waiting returns how many wait for anything, those that look or are reserved included.

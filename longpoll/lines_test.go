@@ -3,6 +3,7 @@ package longpoll_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -172,4 +173,33 @@ func TestCloseWithoutAnErrorPanics(t *testing.T) {
 	}()
 	var lines longpoll.Lines[int, int]
 	lines.Close(nil)
+}
+
+func TestSignalSaysHowManyItHasWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines longpoll.Lines[string, int]
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			go lines.Wait(ctx, "k", 0, func() (bool, error) { return false, nil })
+		}
+		go lines.Wait(ctx, "other", 0, func() (bool, error) { return false, nil })
+		synctest.Wait()
+		if got := lines.Members(); !maps.Equal(got, map[string]int{"k": 3, "other": 1}) {
+			t.Errorf("Members: got %v", got)
+		}
+		for _, c := range []struct {
+			key     string
+			n, want int
+		}{{"nobody", 1, 0}, {"k", 2, 2}, {"k", 4, 3}, {"k", 0, 0}} {
+			if got := lines.Signal(c.key, c.n); got != c.want {
+				t.Errorf("Signal(%q, %d): got %d, want %d", c.key, c.n, got, c.want)
+			}
+			synctest.Wait() // they look in vain
+		}
+		cancel()
+		synctest.Wait()
+		if got := lines.Members(); len(got) != 0 {
+			t.Errorf("Members, when all have left: got %v", got)
+		}
+	})
 }

@@ -133,20 +133,48 @@ type Alarmer interface {
 	Alarm(t time.Time, fn func()) (stop func())
 }
 
-// A Notifier is a Store shared by several processes, which tells each what the others committed, and what users committed in a UserTx.
-// What it tells is a hint: it may come late, twice, for nothing, or (where the connection was lost) not at all, so such a store also
-// says Change{} from time to time.
+// A Notifier is a Store shared by several processes. It tells each of them what the others committed, and what users committed in a
+// UserTx; and each says what it waits for, so that only those are told whom it concerns. All that is told is a hint: it may come late,
+// twice, for nothing, or (where the connection was lost) not at all, so such a store also looks from time to time whether anything has happened to
+// what [Listener].Awaits returns, and says so then. Its methods do not block.
 type Notifier interface {
-	// Notify has fn called with changes that other processes committed, until stop is called. fn does not block.
-	Notify(fn func(Change)) (stop func())
+	// Notify has l told, until stop is called.
+	Notify(l Listener) (stop func())
+	// Waits says that a receiver of a queue has found nothing and is about to sleep. It stands in line already: a Change that comes from
+	// now on wakes it.
+	Waits(q QueueName)
+	// Watches says that somebody waits for a change of a job, and is about to read it for the first time.
+	Watches(id ID)
+	// Lag is how much later than at its time this process is to do what is due, unless it set that time itself: so not all processes do at
+	// once what one of them can do. It is 0 for one of them, which may change.
+	Lag() time.Duration
 }
 
-// A Change is a hint that something happened in another process. The zero Change says that anything may have.
+// A Listener is a process, as a Notifier sees it. Its methods do not block.
+type Listener interface {
+	// Changed takes a hint. Of jobs that became ready it says for how many it has woken receivers; the others are for other processes.
+	Changed(c Change) (woken int)
+	// Receivers returns how many receivers of a queue there are that sleep or look.
+	Receivers(q QueueName) int
+	// Awaits returns all that the process waits for now. It takes time in proportion to that.
+	Awaits() Awaited
+}
+
+// Awaited is what a process waits for.
+type Awaited struct {
+	Receivers map[QueueName]int // of jobs
+	Ends      []QueueName       // of any job of these: what a look need not find out, it says Change{Queue: q, Ended: true} in any case
+	Jobs      []ID              // a new version of them, or their end
+}
+
+// A Change is a hint of what happened in another process. The zero Change says that anything may have.
 type Change struct {
-	Queue QueueName // has more pending jobs, or its record was put or deleted, or (if it is closed) a job of it has ended
+	Queue QueueName // has more pending jobs (Ready), or jobs of it have ended (Ended); else it was closed or deleted, or may have been
 	Ready int       // how many jobs became pending there
-	Job   ID        // has a new version
+	Ended bool
+	Job   ID        // has a new version, or has been deleted
 	Due   time.Time // the timeline has an entry that early
+	Now   time.Time // the store's time when that was found; zero if it is not known
 }
 
 // A Checker is a Store that can check itself: all ours are.
