@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/pgstore/internal/pgtest"
 )
 
@@ -89,6 +90,48 @@ func TestAnyNumberOfProcessesMigrateAtOnce(t *testing.T) {
 		}
 		if n := one[int](t, pool, "SELECT count(*) FROM "+quoted(options.Schema)+".migration"); n != 1 {
 			t.Errorf("got %d migrations, want 1", n)
+		}
+	}
+}
+
+func TestAnyNumberOfNodesOpenAnEmptyDatabaseAtOnce(t *testing.T) {
+	const nodes = 10
+	options := &Options{Schema: pgtest.Schema(t)}
+	stores, errs := make([]*Store, nodes), make([]error, nodes)
+	var all sync.WaitGroup
+	for i := range nodes {
+		pool := pgtest.Pool(t)
+		all.Go(func() { stores[i], errs[i] = New(t.Context(), pool, options) })
+	}
+	all.Wait()
+	for i, s := range stores {
+		if errs[i] != nil {
+			t.Error(errs[i])
+			continue
+		}
+		err := s.Update(t.Context(), storage.Reads{}, func(tx storage.Tx) error {
+			return tx.PutQueue(&storage.Queue{QueueName: storage.QueueName{Name: "q" + string(rune('0'+i))}})
+		})
+		if err != nil {
+			t.Errorf("node %d: %v", i, err)
+		}
+	}
+	for i, s := range stores {
+		if errs[i] != nil {
+			continue
+		}
+		err := s.View(t.Context(), storage.Reads{}, func(r storage.Reader) error {
+			queues, err := r.Queues(storage.QueueName{}, 2*nodes)
+			if err == nil && len(queues) != nodes {
+				t.Errorf("node %d sees %d queues, want %d", i, len(queues), nodes)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("node %d: %v", i, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("node %d: %v", i, err)
 		}
 	}
 }

@@ -3,8 +3,10 @@ package pgstore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -143,6 +145,7 @@ func TestAnUpToDateSchemaNeedsNoRightToCreate(t *testing.T) {
 	}
 	must(t, pool, "GRANT USAGE ON SCHEMA "+schema+" TO "+name)
 	must(t, pool, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "+schema+" TO "+name)
+	must(t, pool, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA "+schema+" TO "+name)
 	if _, err := as.Exec(t.Context(), "CREATE TABLE "+schema+".no ()"); err == nil {
 		t.Fatal("the role may create tables")
 	}
@@ -152,11 +155,43 @@ func TestAnUpToDateSchemaNeedsNoRightToCreate(t *testing.T) {
 	if err := Migrate(t.Context(), as, &Options{Schema: schema}); err != nil {
 		t.Errorf("Migrate: %v", err)
 	}
-	// What else the code does with these rights.
+	store, err := New(t.Context(), as, &Options{Schema: schema, NoMigrate: true})
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	defer store.Close()
+	job := &storage.Job{Spec: &storage.Spec{ID: storage.NewID(time.Now()), Queue: storage.QueueName{Name: "q"}, Key: "k"}, Status: storage.Status{State: storage.Pending}}
+	for _, fn := range []func(storage.Tx) error{
+		func(tx storage.Tx) error { return tx.PutQueue(&storage.Queue{QueueName: job.Queue}) },
+		func(tx storage.Tx) error { _, err := tx.AddJob(job, nil); return err },
+		func(tx storage.Tx) error { return tx.PutChunk(job.ID, 0, []byte("chunk")) },
+		func(tx storage.Tx) error { return tx.DeleteBlob(job.ID) },
+		func(tx storage.Tx) error {
+			jobs, err := tx.Ready(job.Queue, 1)
+			if err == nil && len(jobs) != 1 {
+				t.Errorf("got %d jobs that are ready, want 1", len(jobs))
+			}
+			for _, j := range jobs {
+				err = errors.Join(err, tx.SetResult(j, []byte("result")), tx.SetJob(j.With(storage.Status{State: storage.Succeeded})))
+			}
+			return err
+		},
+		func(tx storage.Tx) error {
+			j, err := tx.Job(job.ID)
+			if err == nil {
+				err = tx.DeleteJob(j)
+			}
+			return err
+		},
+		func(tx storage.Tx) error { return tx.DeleteQueue(job.Queue) },
+	} {
+		if err := store.Update(t.Context(), storage.Reads{}, fn); err != nil {
+			t.Error(err)
+		}
+	}
+	// And people.
 	for _, statement := range []string{
-		"INSERT INTO {schema}.queue (account, name, settings) VALUES ('', 'q', '')",
-		"SELECT {schema}.clock()", "SELECT {schema}.want(1, 1)", "SELECT * FROM {schema}.jobs",
-		"SELECT 1 FROM {schema}.job FOR UPDATE SKIP LOCKED",
+		"SELECT {schema}.clock()", "SELECT {schema}.want(1, 1)", "SELECT {schema}.ulid(gen_random_uuid())", "SELECT * FROM {schema}.jobs",
 	} {
 		if _, err := as.Exec(t.Context(), strings.ReplaceAll(statement, "{schema}", schema)); err != nil {
 			t.Errorf("%s: %v", statement, err)
