@@ -39,12 +39,18 @@ func text(t *testing.T, pool *pgxpool.Pool, query string) (s string) {
 func TestEachTestHasAnEmptyDatabaseOfItsOwn(t *testing.T) {
 	outer := t
 	others := text(t, pgtest.Pool(t), "SELECT current_database()")
+	var first string
 	for _, name := range []string{"first", "second"} {
 		t.Run(name, func(t *testing.T) {
 			pool := pgtest.Pool(t)
 			database := text(t, pool, "SELECT current_database()")
 			if database == others {
 				t.Errorf("got the database of another test, %s", database)
+			}
+			if first == "" {
+				first = database
+			} else if database != first {
+				t.Errorf("got a new database, %s, not that of the first test: it could not be emptied", database)
 			}
 			if again := text(t, pgtest.Connect(t, pgtest.DSN(t)), "SELECT current_database()"); again != database {
 				t.Errorf("DSN leads to %s, Pool to %s", again, database)

@@ -140,7 +140,7 @@ func (p *Proxy) connect(client net.Conn, network, address string) {
 	l := &link{client: client, gone: make(chan struct{})}
 	p.mu.Lock()
 	cut := p.cut
-	p.links[l] = !cut
+	p.links[l] = true
 	p.mu.Unlock()
 	defer func() {
 		l.reset()

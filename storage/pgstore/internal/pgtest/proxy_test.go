@@ -3,6 +3,9 @@ package pgtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -95,12 +98,30 @@ func TestAProxyThatStallsKeepsWhatIsSent(t *testing.T) {
 	p.Heal()
 }
 
-func TestWhatAServerSaysLastArrives(t *testing.T) {
-	p := pgtest.NewProxy(t, pgtest.DSN(t))
-	conn := mustConnect(t, p)
-	_, err := conn.Exec(within(t), "SELECT pg_terminate_backend(pg_backend_pid())")
-	if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "57P01" {
-		t.Errorf("got %v, want admin_shutdown", err)
+func TestTheEndOfAServerIsNotThatOfTheNetwork(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // ends with l
+		if conn, err := l.Accept(); err == nil {
+			conn.Write([]byte("bye"))
+			conn.Close()
+		}
+	}()
+	config, err := pgx.ParseConfig(pgtest.NewProxy(t, fmt.Sprintf("host=127.0.0.1 port=%d", l.Addr().(*net.TCPAddr).Port)).DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, address := pgconn.NetworkAddress(config.Host, config.Port)
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if said, err := io.ReadAll(conn); err != nil || string(said) != "bye" {
+		t.Errorf("got %q, %v; want all that it said, and an end in good order", said, err)
 	}
 }
 
