@@ -35,9 +35,9 @@ type trap struct {
 
 // A link is a connection through the proxy.
 type link struct {
-	client, server net.Conn
-	once           sync.Once
-	gone           chan struct{}
+	client net.Conn
+	once   sync.Once
+	gone   chan struct{}
 }
 
 // NewProxy returns a network to the server of dsn. It ends with the test.
