@@ -63,7 +63,7 @@ func (t *txn) fetch(r request) error {
 			_, err := t.keepJobs(rows, r.payloads, r.results)
 			return err
 		})
-		if r.ends {
+		if t.mode != viewing {
 			b.Queue(sql.queuesOfJobs, ids).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, nil) })
 		}
 	}
