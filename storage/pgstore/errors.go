@@ -14,8 +14,14 @@ import (
 // errAlone says that a function needs a transaction of its own. It stays inside.
 var errAlone = errors.New("needs a transaction of its own")
 
+// errHeld says that others have locked what a function wants to change. It stays inside.
+var errHeld = errors.New("is locked by another transaction")
+
 // errStale says that what was read is no longer so. It stays inside.
 var errStale = errors.New("has been changed meanwhile")
+
+// errUndone says that a commit was answered by a rollback. It stays inside.
+var errUndone = errors.New("was rolled back")
 
 // A verdict is what an error of the database means for a transaction that has certainly not been committed.
 type verdict int
@@ -29,14 +35,15 @@ const (
 	mute                  // the notifications do not fit
 )
 
-// The conditions of PostgreSQL that are told apart, by their SQLSTATE (PostgreSQL's documentation, appendix A).
+// judge tells conditions of PostgreSQL apart by their SQLSTATE (PostgreSQL's documentation, appendix A).
 func judge(err error) verdict {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		if errors.Is(err, errStale) {
+		var unread pgx.ScanArgError
+		switch {
+		case errors.Is(err, errStale), errors.Is(err, errUndone):
 			return stale
-		}
-		if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
+		case errors.Is(err, pgx.ErrNoRows), errors.Is(err, pgx.ErrTooManyRows), errors.As(err, &unread), errors.Is(err, storage.ErrCorrupt):
 			return final
 		}
 		return lost
@@ -50,8 +57,12 @@ func judge(err error) verdict {
 		return locked
 	case pg.Code == "54000" && strings.Contains(pg.Message, "NOTIFY"): // program_limit_exceeded
 		return mute
-	case strings.HasPrefix(pg.Code, "08"), strings.HasPrefix(pg.Code, "57P"), pg.Code == "25006", pg.Code == "25P03", pg.Code == "53300", pg.Code == "0A000" && strings.Contains(pg.Message, "cached plan"):
-		// connection_exception, operator_intervention, read_only_sql_transaction, idle_in_transaction_session_timeout, too_many_connections
+	case strings.HasPrefix(pg.Code, "08"), strings.HasPrefix(pg.Code, "57P"), pg.Code == "25P03", pg.Code == "25P04", pg.Code == "53300":
+		// connection_exception, operator_intervention, idle_in_transaction_session_timeout, transaction_timeout, too_many_connections
+		return lost
+	case pg.Code == "25006", pg.Code == "0A000":
+		// read_only_sql_transaction; feature_not_supported, which a standby says to READ WRITE, and any server to a statement that was prepared
+		// before its table was changed.
 		return lost
 	}
 	return final
@@ -59,9 +70,12 @@ func judge(err error) verdict {
 
 // certain reports whether an error that came in place of a commit's success proves that there was no commit. Only an ERROR does: the
 // server has then rolled back. Whatever ends the connection proves nothing, even if it has a code.
+//
+// The server cannot be asked later either. pg_xact_status tells what became of a transaction's number, but the number of one that a crash
+// has ended is given again, to another: it would be taken for committed when that is.
 func certain(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" || pgconn.SafeToRetry(err)
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" || errors.Is(err, errUndone) || pgconn.SafeToRetry(err)
 }
 
 // wantCode is what the schema's function want raises.
@@ -73,6 +87,8 @@ func told(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, storage.ErrCorrupt):
+		return err
 	case errors.As(err, &pg) && (pg.Code == "53100" || pg.Code == "53400"): // disk_full, configuration_limit_exceeded
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	case judge(err) != final:

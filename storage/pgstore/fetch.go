@@ -151,7 +151,10 @@ func (t *txn) fetch(r request) error {
 	}
 	for _, m := range matches {
 		key := r.keys[m.n]
-		if k := t.jobs[m.id]; k != nil && k.bad != nil {
+		if k := t.jobs[m.id]; t.held[m.id] || k != nil && k.bad != nil {
+			if k == nil {
+				k = &rec{id: m.id}
+			}
 			t.keys[key] = k
 		} else if t.keys[key] == nil && k != nil && k.was.job != nil && k.was.job.KeyOf() == key && k.now.job != nil && k.now.job.Spec == k.was.job.Spec {
 			t.keys[key] = k
@@ -160,27 +163,30 @@ func (t *txn) fetch(r request) error {
 	return nil
 }
 
-// missing looks into why jobs did not come: those that are not there are known to be missing from now on. Where others hold one, a
-// transaction that does not wait comes to its end.
+// missing looks into why jobs did not come: those that are not there are known to be missing from now on. Those that others have locked are so
+// for the rest of a transaction that does not wait.
 func (t *txn) missing(ids []storage.ID) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	if t.mode == shared {
 		b := &pgx.Batch{}
-		there := 0
-		b.Queue(t.s.sql.there, uuids(ids)).QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
+		b.Queue(t.s.sql.there, uuids(ids)).Query(func(rows pgx.Rows) error {
+			var id pgtype.UUID
+			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+				t.held[id.Bytes] = true
+				return nil
+			})
+			return err
+		})
 		if err := t.send(b); err != nil {
 			return err
 		}
-		if there > 0 {
-			if len(ids) == 1 {
-				return t.fail(errAlone)
-			}
-			return nil // each is asked for again by whoever wants it
-		}
 	}
 	for _, id := range ids {
+		if t.held[id] {
+			continue
+		}
 		if k := t.jobs[id]; k == nil {
 			t.jobs[id] = &rec{id: id, locked: true}
 		} else {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -20,8 +21,11 @@ type call struct {
 	sealed atomic.Bool // by the lane, which then answers it, or by its caller who withdrew it
 	ours   bool        // sealed by the lane
 	done   chan struct{}
-	strict bool // nothing is taken for granted any more: see txn.strict
-	tries  int
+	strict bool      // nothing is taken for granted any more: see txn.strict
+	since  time.Time // when it was begun
+	rivals int       // how often others were quicker
+	losses int       // how often the connection was lost
+	waits  int       // how often what it wants was locked
 	result
 }
 
@@ -32,6 +36,7 @@ type result struct {
 	panics   bool
 	wrote    bool
 	put      bool // it is to be run in a transaction of its own
+	held     bool // others have locked what it wants to change: it is to be run again a little later
 }
 
 // A lane is a line of calls, of which those that wait together are run together, by one goroutine.
@@ -41,6 +46,7 @@ type lane struct {
 	mu      sync.Mutex
 	pending []*call
 	closed  bool
+	away    int // calls that will come back
 
 	waiting atomic.Int64  // length of pending
 	wake    chan struct{} // has room for one
@@ -110,6 +116,25 @@ func (l *lane) enter(c *call) bool {
 	return true
 }
 
+// leave says that a call which the lane has taken will come back.
+func (l *lane) leave() {
+	l.mu.Lock()
+	l.away++
+	l.mu.Unlock()
+}
+
+// comeBack has a call that left stand in line again, on a lane that is closed too. nil says that it has been answered.
+func (l *lane) comeBack(c *call) {
+	l.mu.Lock()
+	l.away--
+	if c != nil {
+		l.pending = append(l.pending, c)
+		l.waiting.Add(1)
+	}
+	l.mu.Unlock()
+	l.nudge()
+}
+
 func (l *lane) nudge() {
 	select {
 	case l.wake <- struct{}{}:
@@ -127,7 +152,7 @@ func (l *lane) loop() {
 			l.run(l.take())
 		}
 		l.mu.Lock()
-		over := l.closed && len(l.pending) == 0
+		over := l.closed && len(l.pending) == 0 && l.away == 0
 		l.mu.Unlock()
 		if over {
 			return

@@ -37,6 +37,7 @@ type statements struct {
 	remove       string
 	update       string
 	lockQueues   string
+	shutQueues   string // those that somebody has locked
 	putQueues    string
 	insertQueues string
 	insert       string
@@ -78,7 +79,7 @@ func newStatements(schema string) statements {
 			" JOIN {s}.queue q ON q.account = k.owner AND q.name = k.name" +
 			" JOIN {s}.job j ON j.qid = q.qid AND j.account = k.account AND j.key = k.key"),
 		jobs:  q("SELECT " + jobColumns + " FROM {s}.job WHERE id = ANY($3::uuid[])"),
-		there: q("SELECT count(*) FROM {s}.job WHERE id = ANY($1::uuid[])"),
+		there: q("SELECT id FROM {s}.job WHERE id = ANY($1::uuid[])"),
 		ready: q("SELECT " + jobColumns + " FROM {s}.job WHERE qid = (SELECT qid FROM {s}.queue WHERE account = $3::text AND name = $4::text)" +
 			" AND state = 4 ORDER BY priority DESC, position LIMIT $5::bigint"),
 		values:  q("SELECT payload, result FROM {s}.job WHERE id = $1"),
@@ -100,6 +101,8 @@ func newStatements(schema string) statements {
 			" FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::smallint[])" +
 			" AS u(id, state, due, status, result, changed) WHERE j.id = u.id"),
 		lockQueues: q("SELECT FROM {s}.queue WHERE qid = ANY($1::integer[]) ORDER BY qid FOR NO KEY UPDATE"),
+		shutQueues: q("WITH free AS (SELECT qid FROM {s}.queue WHERE qid = ANY($1::integer[]) FOR NO KEY UPDATE SKIP LOCKED)" +
+			" SELECT qid FROM {s}.queue WHERE qid = ANY($1::integer[]) AND qid NOT IN (SELECT qid FROM free)"),
 		putQueues: q("WITH done AS (UPDATE {s}.queue q SET next = q.next + u.adds, version = q.version + u.newer," +
 			" settings = CASE WHEN u.newer > 0 THEN u.settings ELSE q.settings END" +
 			" FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) AS u(qid, version, adds, newer, settings)" +

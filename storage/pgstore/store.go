@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pollackq/pollack/storage"
@@ -24,6 +25,7 @@ type Store struct {
 	clock  clock
 	counts folds
 	hub    *hub
+	shut   shut
 
 	updates, views *lane
 	singles        chan struct{} // holds one for each transaction that runs alone
@@ -52,6 +54,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pool == nil {
+		return nil, errors.New("pgstore: no pool")
+	}
 	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return openSchema(ctx, c.Conn(), opts) })
 	if err != nil {
 		return nil, err
@@ -64,6 +69,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if t := config.ConnConfig.ConnectTimeout; t == 0 || t > patience/2 {
 		config.ConnConfig.ConnectTimeout = patience / 2
 	}
+	if t := config.PingTimeout; t == 0 || t > patience/8 {
+		config.PingTimeout = patience / 8 // all idle connections may have been forgotten by the network at once
+	}
 	tune := config.AfterConnect
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		if tune != nil {
@@ -71,8 +79,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 				return err
 			}
 		}
-		_, err := c.Exec(ctx, fmt.Sprintf(settings, opts.LockTimeout.Milliseconds(), 2*patience.Milliseconds()), pgx.QueryExecModeSimpleProtocol)
-		return err
+		// Not by way of c.Exec, which refuses to send text while standard_conforming_strings is off.
+		return c.PgConn().Exec(ctx, settings(opts)).Close()
 	}
 	s := &Store{opts: opts, schema: quoted(opts.Schema), sql: newStatements(quoted(opts.Schema))}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -90,12 +98,6 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	return s, nil
 }
 
-// settings are those of the store's own connections. Statistics of a table that changes completely within seconds are always wrong: a plan by
-// them reads all that is pending, or that ever was, for one job. There is one right plan for each statement, and it is by an index.
-const settings = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; " +
-	"SET plan_cache_mode = force_generic_plan; SET jit = off; SET max_parallel_workers_per_gather = 0; " +
-	"SET lock_timeout = %d; SET idle_in_transaction_session_timeout = %d"
-
 // View runs fn on one snapshot, which calls that wait together share.
 func (s *Store) View(ctx context.Context, r storage.Reads, fn func(storage.Reader) error) error {
 	return s.views.do(ctx, r, func(t *txn) error { return fn(t) })
@@ -106,9 +108,11 @@ func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx)
 	return s.updates.do(ctx, r, func(t *txn) error { return fn(t) })
 }
 
-// Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open.
+// Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open. While the database
+// is out of reach it waits no longer than half a minute.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
+		defer time.AfterFunc(2*patience, s.end).Stop()
 		s.updates.close()
 		s.views.close()
 		s.running.Wait()
@@ -142,7 +146,7 @@ func (s *Store) acquire(calls []*call) (*pgxpool.Conn, []*call) {
 		if err == nil {
 			return conn, calls
 		}
-		if !s.rest(ctx, pause) || judge(err) == final {
+		if judge(err) == final || !s.rest(ctx, pause) {
 			for _, c := range calls {
 				c.fail(told(err))
 			}
@@ -179,19 +183,34 @@ func (s *Store) rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// start notes when calls were begun.
+func start(calls []*call) {
+	now := time.Now()
+	for _, c := range calls {
+		if c.since.IsZero() {
+			c.since = now
+		}
+	}
+}
+
 // view runs calls on one snapshot.
 func (s *Store) view(calls []*call) {
+	start(calls)
 	for len(calls) > 0 {
 		conn, left := s.acquire(calls)
 		if conn == nil {
 			return
 		}
-		calls = s.viewOnce(conn, left)
+		again, each := s.viewOnce(conn, left)
+		for _, c := range each {
+			s.view([]*call{c})
+		}
+		calls = again
 	}
 }
 
-// viewOnce returns the calls that are to be run once more.
-func (s *Store) viewOnce(conn *pgxpool.Conn, calls []*call) (again []*call) {
+// viewOnce returns the calls that are to be run once more, together and each by itself.
+func (s *Store) viewOnce(conn *pgxpool.Conn, calls []*call) (again, each []*call) {
 	ctx, cancel := patient(s.life)
 	defer cancel()
 	s.groups.Add(1)
@@ -215,7 +234,10 @@ func (s *Store) viewOnce(conn *pgxpool.Conn, calls []*call) (again []*call) {
 		c.answer()
 	}
 	s.finish(conn, err)
-	return s.retry(again, err)
+	if err != nil && judge(err) == final && len(calls) > 1 {
+		return nil, again
+	}
+	return s.retry(again, err), nil
 }
 
 // finish ends a transaction that is not to be committed, and gives the connection back, or up.
@@ -240,32 +262,58 @@ func (s *Store) drop(conn *pgxpool.Conn) {
 	_ = c.Close(ctx)
 }
 
-// most is how often a call is run again.
+// most is how often a call is run again because others were quicker.
 const most = 10
 
 // retry sorts out calls whose transaction had certainly no effect: it returns those that are to be run again and answers the others.
 func (s *Store) retry(calls []*call, err error) (again []*call) {
-	if err == nil {
+	if err == nil || len(calls) == 0 {
 		return nil
 	}
 	s.reruns.Add(1)
 	v := judge(err)
+	var losses int
 	for _, c := range calls {
-		c.tries++
-		c.strict = c.strict || v == exists
+		over := false
+		switch waited := time.Since(c.since); v {
+		case final:
+			over = true
+		case locked:
+			over = waited >= s.opts.LockTimeout
+		case lost:
+			c.losses++
+			losses = max(losses, c.losses)
+			over = waited >= 3*patience
+		default:
+			c.rivals++
+			over = c.rivals > most
+			c.strict = c.strict || v == exists
+		}
 		switch {
 		case c.ctx.Err() != nil:
 			c.fail(c.ctx.Err())
-		case v == final, c.tries > most:
+		case over:
 			c.fail(told(err))
 		default:
 			again = append(again, c)
 		}
 	}
-	if v == lost {
-		s.rest(s.life, 10*time.Millisecond)
+	if len(again) > 0 && losses > 1 {
+		s.rest(s.life, 10*time.Millisecond<<min(losses, 6))
 	}
 	return again
+}
+
+// retryEach is retry for calls that shared a transaction. What is the fault of one of them must not be the others': each gets a transaction of
+// its own.
+func (s *Store) retryEach(calls []*call, err error) (again []*call) {
+	if v := judge(err); v != final && v != locked || len(calls) < 2 {
+		return s.retry(calls, err)
+	}
+	for _, c := range calls {
+		c.put = true
+	}
+	return calls
 }
 
 // prefetch begins a transaction and reads what calls say they are going to read.
@@ -361,12 +409,16 @@ const fullGroup = 32 << 20
 
 // update runs calls in one transaction, and those that need one of their own in others.
 func (s *Store) update(calls []*call) {
+	start(calls)
 	for len(calls) > 0 {
 		var group []*call
 		for _, c := range calls {
-			if c.put || c.tries > 2 || c.reads.Due > 0 {
+			switch {
+			case c.held:
+				s.await(c)
+			case c.put || c.rivals > 2 || c.reads.Due > 0:
 				s.launch(c)
-			} else {
+			default:
 				group = append(group, c)
 			}
 		}
@@ -404,6 +456,25 @@ func (s *Store) launch(c *call) {
 	}()
 }
 
+// await has a call run again that wants what others have locked, after a while: neither a connection nor the lane waits with it. It is the
+// lane that keeps Close waiting.
+func (s *Store) await(c *call) {
+	if time.Since(c.since) >= s.opts.LockTimeout {
+		c.fail(fmt.Errorf("%w: %w", storage.ErrBusy, errHeld))
+		return
+	}
+	pause := min(time.Millisecond<<min(c.waits, 6), s.opts.LockTimeout)
+	c.held, c.waits = false, c.waits+1
+	s.updates.leave()
+	go func() {
+		if !s.rest(c.ctx, pause) {
+			c.fail(c.ctx.Err())
+			c = nil
+		}
+		s.updates.comeBack(c)
+	}()
+}
+
 // updateOnce runs calls in one transaction, answers those that are done, and returns those that are to be run again.
 func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*call) {
 	ctx, cancel := patient(s.life)
@@ -411,6 +482,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 	t := s.newTxn(ctx, conn, m)
 	if m == shared {
 		s.groups.Add(1)
+		t.shut = s.shut.still(ctx, s, conn)
 	}
 	if err := t.prefetch("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE", calls); err != nil {
 		s.finish(conn, err)
@@ -430,10 +502,10 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		r := t.run(c.fn)
 		if err := t.lost(); err != nil {
 			s.finish(conn, err)
-			return s.retry(append(append(again, done...), calls[i:]...), err)
+			return s.retryEach(append(append(again, done...), calls[i:]...), err)
 		}
 		c.result = r
-		if r.put {
+		if r.put || r.held {
 			c.strict = c.strict || t.guess
 			again = append(again, c)
 			continue
@@ -461,7 +533,12 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 				b.Queue(s.sql.notify, s.hub.channel, p)
 			}
 		}
-		b.Queue("COMMIT")
+		b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+			if tag.String() != "COMMIT" {
+				return errUndone
+			}
+			return nil
+		})
 	})
 	switch {
 	case err == nil:
@@ -476,7 +553,10 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 			s.mutedUntil.Store(time.Now().Add(time.Minute).UnixNano())
 		}
 		s.finish(conn, err)
-		return append(again, s.retry(done, err)...)
+		if m == shared && judge(err) == locked && s.findShut(t) {
+			return append(again, done...) // those that want what is locked will wait for it by themselves
+		}
+		return append(again, s.retryEach(done, err)...)
 	}
 	// The connection ended before the answer came. Those who wrote nothing can be run again.
 	s.drop(conn)

@@ -47,6 +47,9 @@ type txn struct {
 	flushd bool    // something has been flushed
 	told   changes // of what has been flushed
 	err    error   // why the transaction is lost
+
+	held map[storage.ID]bool         // jobs that others have locked
+	shut map[storage.QueueName]int32 // queues that others have locked
 }
 
 // A batcher sends statements to the database: a connection, or a transaction of the user's.
@@ -132,6 +135,7 @@ type undo struct {
 
 func (s *Store) newTxn(ctx context.Context, db batcher, m mode) *txn {
 	return &txn{s: s, ctx: ctx, db: db, mode: m,
+		held: make(map[storage.ID]bool),
 		jobs: make(map[storage.ID]*rec), keys: make(map[storage.Key]*rec),
 		queues: make(map[storage.QueueName]*queue), qids: make(map[int32]*queue)}
 }
@@ -146,8 +150,13 @@ func (t *txn) run(fn func(*txn) error) (r result) {
 		}
 		p := recover()
 		t.rollback()
-		if errors.Is(t.err, errAlone) || t.guess { // it was not told what it wanted to know, or may have been told wrong
-			t.err, r.put = nil, true
+		if t.singular() {
+			r.put, r.held = errors.Is(t.err, errAlone), errors.Is(t.err, errHeld)
+			t.err = nil
+			return // it was not told what it wanted to know
+		}
+		if t.guess {
+			r.put = true // it may have been told wrong
 			return
 		}
 		r.panicked, r.panics = p, true
@@ -156,9 +165,9 @@ func (t *txn) run(fn func(*txn) error) (r result) {
 	returned = true
 	switch {
 	case t.err != nil:
-		r.put = errors.Is(t.err, errAlone)
-		if r.put {
-			t.err = nil // it concerns this call alone
+		if t.singular() {
+			r.put, r.held = errors.Is(t.err, errAlone), errors.Is(t.err, errHeld)
+			t.err = nil
 		}
 		t.rollback()
 	case r.err != nil:
@@ -169,6 +178,9 @@ func (t *txn) run(fn func(*txn) error) (r result) {
 	}
 	return r
 }
+
+// singular reports whether what ended the call that runs concerns it alone.
+func (t *txn) singular() bool { return errors.Is(t.err, errAlone) || errors.Is(t.err, errHeld) }
 
 // rollback undoes what the call that runs wrote. Where it is the only one the database does that.
 func (t *txn) rollback() {
@@ -263,11 +275,16 @@ func (t *txn) find(id storage.ID) (*rec, error) {
 		return nil, t.err
 	}
 	r := t.jobs[id]
+	if t.held[id] {
+		return nil, t.fail(errHeld)
+	}
 	if r == nil || r.assumed && r.now.job == nil || t.mode != viewing && !r.locked {
 		if err := t.fetch(request{ids: []storage.ID{id}}); err != nil {
 			return nil, err
 		}
-		r = t.jobs[id]
+		if r = t.jobs[id]; t.held[id] {
+			return nil, t.fail(errHeld)
+		}
 	}
 	if r.bad != nil {
 		return nil, r.bad
@@ -318,6 +335,9 @@ func (t *txn) JobByKey(k storage.Key) (*storage.Job, error) {
 	}
 	if r == nil {
 		return nil, storage.ErrNotFound
+	}
+	if t.held[r.id] {
+		return nil, t.fail(errHeld)
 	}
 	if r.bad != nil {
 		return nil, r.bad

@@ -18,6 +18,9 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (*storage.Job, error) {
 	if q.now == nil {
 		return nil, storage.ErrNotFound
 	}
+	if err := t.open(q); err != nil {
+		return nil, err
+	}
 	r, err := t.free(j)
 	if err != nil {
 		return nil, err
@@ -38,9 +41,20 @@ func (t *txn) AddJob(j *storage.Job, payload []byte) (*storage.Job, error) {
 	return j, nil
 }
 
+// open returns nil if the queue's row can be changed without a long wait.
+func (t *txn) open(q *queue) error {
+	if _, shut := t.shut[q.name]; shut {
+		return t.fail(errHeld)
+	}
+	return nil
+}
+
 // free returns the record under which a job can be added, or ErrExists.
 func (t *txn) free(j *storage.Job) (*rec, error) {
 	r := t.jobs[j.ID]
+	if t.held[j.ID] {
+		return nil, storage.ErrExists
+	}
 	if t.strict && (r == nil || r.assumed && r.now.job == nil) || r != nil && !r.locked {
 		if err := t.fetch(request{ids: []storage.ID{j.ID}}); err != nil {
 			return nil, err
@@ -137,6 +151,9 @@ func (t *txn) PutQueue(rec *storage.Queue) error {
 	}
 	if q.now == nil {
 		return t.newQueue(q, rec)
+	}
+	if err := t.open(q); err != nil {
+		return err
 	}
 	was := q.now
 	t.logRare(func() { q.now = was })
