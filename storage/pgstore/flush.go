@@ -318,7 +318,7 @@ func (t *txn) note() {
 		}
 	}
 	for _, q := range t.queues {
-		if q.now != q.was && q.was != nil {
+		if q.now != q.was && q.was != nil && (q.now == nil || !q.now.Closed.IsZero()) {
 			c.queue(q.name)
 		}
 	}
@@ -327,7 +327,7 @@ func (t *txn) note() {
 // noteEnd notes that a job has come to its end, which those want to know who wait for a closed queue to be done.
 func (t *txn) noteEnd(r *rec) {
 	if q := r.queue; q != nil && q.now != nil && !q.now.Closed.IsZero() {
-		t.told.queue(q.name)
+		t.told.endedIn(q.name)
 	}
 }
 

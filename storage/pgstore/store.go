@@ -546,6 +546,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		for _, c := range done {
 			c.answer()
 		}
+		s.hub.committed(&t.told)
 		return again
 	case certain(err):
 		if judge(err) == mute {

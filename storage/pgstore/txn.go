@@ -435,9 +435,6 @@ func (t *txn) Ready(name storage.QueueName, max int) ([]*storage.Job, error) {
 	for {
 		jobs, more := q.firstReady(max)
 		if !more {
-			if len(jobs) == 0 && t.mode == shared {
-				t.s.hub.empty(name)
-			}
 			return jobs, nil
 		}
 		if err := t.fetchReady(q, max); err != nil {
