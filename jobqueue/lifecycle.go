@@ -287,6 +287,9 @@ func (s *step) position(j *storage.Job) (*storage.Job, error) {
 	if err := s.tx.DeleteJob(j); err != nil {
 		return nil, err
 	}
+	if err := s.ensureQueue(j.Queue, false); err != nil { // there may be none any more, or not yet: the job is not to be lost for that
+		return nil, err
+	}
 	spec := *j.Spec // AddJob writes the position into it
 	return s.add(&storage.Job{Spec: &spec, Status: s.fresh(j.RunAt, j.Deadline)}, payload)
 }

@@ -10,10 +10,12 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// dueBatch is how many jobs the timeline moves in one transaction; retryDue how long it waits after one that failed or came to nothing.
+// dueBatch is how many jobs the timeline moves in one transaction; retryDue how long it waits after one that failed, and at most after one that
+// came to nothing since others were busy with what is due. They mostly are for a moment: so it begins with busyDue and doubles that.
 const (
 	dueBatch = 256
 	retryDue = time.Second
+	busyDue  = 20 * time.Millisecond
 )
 
 // A timeline does what time does to jobs: one goroutine, one alarm, set to the earliest Due of the store.
@@ -23,6 +25,7 @@ type timeline struct {
 	life context.Context // ends when the timeline is to stop
 	end  context.CancelFunc
 	done chan struct{}
+	busy time.Duration // how long it has last waited for others, 0 if it has moved something since; for the goroutine alone
 
 	mu    sync.Mutex   // guards what follows
 	next  atomic.Int64 // when the alarm is set to, in microseconds since 1970; 0 if it is not
@@ -138,6 +141,9 @@ func (t *timeline) work() {
 			return
 		default:
 		}
+		if err == nil && (found > 0 || next.IsZero() || next.After(now)) {
+			t.busy = 0
+		}
 		switch {
 		case t.c.over(err):
 			return // for good: whoever opens the store again makes a new Broker
@@ -153,7 +159,8 @@ func (t *timeline) work() {
 			t.at(next.Add(t.c.lag()), now) // maybe another process set it
 			return
 		case found == 0: // others are busy with what is due
-			t.again(retryDue)
+			t.busy = min(max(2*t.busy, busyDue), retryDue)
+			t.again(t.busy)
 			return
 		}
 	}
