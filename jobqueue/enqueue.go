@@ -101,6 +101,7 @@ type enqueue struct {
 	// Results of run:
 	out   []*Job
 	given []*storage.Job // what each of hands is given, by index
+	room  int64          // how many more jobs may wait in the queue
 
 	turns []storage.Key // those taken
 
@@ -216,11 +217,22 @@ func (e *enqueue) keyOf(d *draft) storage.Key {
 func (e *enqueue) reads() storage.Reads {
 	e.names[0] = e.q.name
 	r := storage.Reads{Queues: e.names[:]}
+	if len(e.hands) > 0 {
+		r.Ready = 1
+	}
 	for i := range e.drafts {
-		if d := &e.drafts[i]; d.Key != "" {
+		d := &e.drafts[i]
+		if d.Key != "" {
 			r.Keys = append(r.Keys, e.keyOf(d))
 		}
+		if d.blob != (ID{}) {
+			r.Jobs = append(r.Jobs, d.blob)
+		}
+		for _, name := range d.Outbox {
+			r.Queues = append(r.Queues, QueueName{Name: name})
+		}
 	}
+	r.Ends = len(r.Jobs) > 0
 	return r
 }
 
@@ -289,8 +301,7 @@ func (e *enqueue) run(s *step) error {
 		}
 		q = &storage.Queue{QueueName: name, Created: s.now}
 	}
-	room, err := e.room(s, q)
-	if err != nil {
+	if e.room, err = s.room(q); err != nil {
 		return err
 	}
 	hands := len(e.hands)
@@ -323,11 +334,6 @@ func (e *enqueue) run(s *step) error {
 		if err != nil {
 			return err
 		}
-		if j.State != Running { // it waits
-			if room--; room < 0 {
-				return ErrBacklogFull
-			}
-		}
 		d.added = j
 	}
 	return nil
@@ -343,7 +349,7 @@ func (e *enqueue) fill() {
 }
 
 // room returns how many more jobs the queue's backlog allows.
-func (e *enqueue) room(s *step, q *storage.Queue) (int64, error) {
+func (s *step) room(q *storage.Queue) (int64, error) {
 	backlog := first(q.Backlog, s.opts.Backlog)
 	if backlog <= 0 {
 		return MaxBatch, nil
@@ -397,15 +403,21 @@ func (e *enqueue) add(s *step, q *storage.Queue, d *draft, handed bool) (*storag
 			return nil, err
 		}
 	}
-	if err := s.adopt(d.blob); err != nil {
-		return nil, err
-	}
 	d.record.Created = s.now
 	j := &storage.Job{Spec: d.record, Status: s.fresh(d.runAt(s.now), deadline)}
 	if e.deferred {
 		j.State, j.Due = storage.Entering, s.now
 	}
-	if !handed || j.State != Pending {
+	handed = handed && j.State == Pending
+	if !handed { // it waits
+		if e.room--; e.room < 0 { // before anything is added: a store may have to run again what fails after that
+			return nil, ErrBacklogFull
+		}
+	}
+	if err := s.adopt(d.blob); err != nil {
+		return nil, err
+	}
+	if !handed {
 		return s.add(j, d.payload)
 	}
 	window := first(e.hands[len(e.given)].Value.window, s.limitsFor(j.Spec, q).Lease)

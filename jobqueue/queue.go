@@ -181,7 +181,7 @@ func (q *Queue) Jobs(ctx context.Context, o ListOptions) (jobs []*Job, next ID, 
 	if o.State == storage.Staged || int(o.State) >= storage.States {
 		return nil, ID{}, invalid("state", "%v is not a state of a job", o.State)
 	}
-	err = q.b.view(ctx, storage.Reads{}, func(r storage.Reader) error {
+	err = q.b.view(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(r storage.Reader) error {
 		jobs = nil
 		if _, err := r.Queue(q.name); err != nil {
 			return err
@@ -290,7 +290,7 @@ func (q *Queue) pages(ctx context.Context, state State, fn func([]*storage.Job) 
 	var after, next ID
 	for {
 		var jobs []*storage.Job
-		err := q.b.view(ctx, storage.Reads{}, func(r storage.Reader) (err error) {
+		err := q.b.view(ctx, storage.Reads{Queues: []QueueName{q.name}}, func(r storage.Reader) (err error) {
 			jobs, next, err = r.Jobs(q.name, state, after, purgeBatch)
 			return err
 		})

@@ -181,11 +181,23 @@ func (w *settling) do(ctx context.Context) error {
 	if err := w.b.readResult(ctx, &w.settlement); err != nil {
 		return err
 	}
-	err := w.b.update(ctx, storage.Reads{Jobs: w.ids[:], Ends: true}, w.runs)
+	err := w.b.update(ctx, w.reads(), w.runs)
 	if w.value != nil && w.value.blob != (ID{}) && !(w.adopted && err == nil) && !errors.Is(err, ErrOutcomeUnknown) {
 		w.b.unstage(ctx, w.value.blob, w.value.madeQueue)
 	}
 	return err
+}
+
+func (w *settling) reads() storage.Reads {
+	r := storage.Reads{Jobs: w.ids[:], Ends: true}
+	switch {
+	case w.result == nil:
+	case w.result.Upload != nil:
+		r.Jobs = append(r.Jobs, w.result.Upload.ID)
+	case w.value.blob != (ID{}):
+		r.Jobs = append(r.Jobs, w.value.blob)
+	}
+	return r
 }
 
 // run is the transaction.
@@ -293,7 +305,7 @@ func (b *Broker) readResult(ctx context.Context, m *settlement) error {
 	if body == nil {
 		body = bytes.NewReader(r.Data)
 	}
-	v, err := b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{wanted: func(s *step) error { return wanted(s.tx) }})
+	v, err := b.readValue(ctx, q, body, b.opts.MaxResult, "result", value{looks: []ID{m.id}, wanted: func(s *step) error { return wanted(s.tx) }})
 	m.value = &v
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -56,6 +57,7 @@ type value struct {
 	digestOnly bool              // keep nothing
 	whole      bool              // keep it in memory whatever its size
 	wanted     func(*step) error // asked in each transaction that keeps a part of it: an error ends the reading
+	looks      []ID              // the jobs that wanted looks at
 }
 
 // readValue reads a value of at most limit bytes. One larger than stageAt goes into a blob, stageChunks chunks at a time, owned by a
@@ -121,7 +123,11 @@ func (c *core) stage(ctx context.Context, q QueueName, r io.Reader, limit int64,
 		if v.size += int64(k); v.size > limit {
 			return tooLarge(what, limit)
 		}
-		err = c.update(ctx, storage.Reads{Queues: []QueueName{q}}, func(s *step) error {
+		reads := storage.Reads{Queues: []QueueName{q}, Jobs: v.looks}
+		if n > 0 {
+			reads.Jobs = append(slices.Clone(v.looks), v.blob)
+		}
+		err = c.update(ctx, reads, func(s *step) error {
 			if n == 0 {
 				_, err := s.tx.Queue(q)
 				v.madeQueue = errors.Is(err, storage.ErrNotFound)
@@ -212,7 +218,7 @@ func (s *step) adopt(blob ID) error {
 // unstage deletes a blob that nobody will adopt, and the queue that was made for it unless that has been used since. If that fails the timeline will
 // delete the blob.
 func (c *core) unstage(ctx context.Context, blob ID, madeQueue bool) {
-	err := c.run(context.WithoutCancel(ctx), storage.Reads{Jobs: []ID{blob}}, func(s *step) error {
+	err := c.run(context.WithoutCancel(ctx), storage.Reads{Jobs: []ID{blob}, Ends: true}, func(s *step) error {
 		j, err := s.tx.Job(blob)
 		if err != nil || j.State != storage.Staged {
 			return err

@@ -186,7 +186,7 @@ func (b *Broker) PutUpload(ctx context.Context, id ID, body io.Reader) (*Upload,
 	if prepared < 0 {
 		limit = b.opts.MaxPayload
 	}
-	v, err := b.readValue(ctx, j.Queue, body, limit, "upload", value{wanted: func(s *step) error {
+	v, err := b.readValue(ctx, j.Queue, body, limit, "upload", value{looks: []ID{id}, wanted: func(s *step) error {
 		_, err := b.unwritten(s.tx, id)
 		return err
 	}})
@@ -196,7 +196,11 @@ func (b *Broker) PutUpload(ctx context.Context, id ID, body io.Reader) (*Upload,
 	if v.size < prepared {
 		err = invalid("size", "there are %d bytes, %d were prepared", v.size, prepared)
 	} else {
-		err = b.update(ctx, storage.Reads{Jobs: []ID{id, v.blob}}, func(s *step) (err error) {
+		reads := storage.Reads{Jobs: []ID{id}, Ends: true}
+		if v.blob != (ID{}) {
+			reads.Jobs = append(reads.Jobs, v.blob)
+		}
+		err = b.update(ctx, reads, func(s *step) (err error) {
 			if j, err = b.unwritten(s.tx, id); err == nil {
 				j, err = s.writeUpload(j, v)
 			}
@@ -252,7 +256,7 @@ func (b *Broker) KeepUpload(ctx context.Context, id ID, d time.Duration) (*Uploa
 		return nil, err
 	}
 	var j *storage.Job
-	err := b.update(ctx, storage.Reads{Jobs: []ID{id}}, func(s *step) (err error) {
+	err := b.update(ctx, storage.Reads{Jobs: []ID{id}, Ends: true}, func(s *step) (err error) {
 		if j, err = b.upload(s.tx, id); err != nil {
 			return err
 		}

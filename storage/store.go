@@ -41,7 +41,7 @@ type Reads struct {
 	Due      int         // so many that are due now
 	Payloads bool        // also of the jobs of Ready and Jobs
 	Results  bool        // also of the jobs of Jobs
-	Ends     bool        // the Jobs are about to end: also their Origin and the queues of their Outbox
+	Ends     bool        // the Jobs are about to end or change: also their queues, their Origin and the queues of their Outbox
 }
 
 // A Reader reads within a transaction. Every method that names a single record returns ErrNotFound where there is none, and
