@@ -182,6 +182,14 @@ func (t *txn) missing(ids []storage.ID) error {
 		if err := t.send(b); err != nil {
 			return err
 		}
+	} else if t.mode != viewing {
+		again, err := t.replaced(ids)
+		if err != nil {
+			return err
+		}
+		if len(again) > 0 {
+			return t.fetch(request{ids: ids})
+		}
 	}
 	for _, id := range ids {
 		if t.held[id] {
@@ -194,6 +202,21 @@ func (t *txn) missing(ids []storage.ID) error {
 		}
 	}
 	return nil
+}
+
+// replaced returns those of ids whose rows came while the old ones were waited for: a job that is deleted and added again, as a tombstone is, has a
+// new row, which the statement that waited does not see.
+func (t *txn) replaced(ids []storage.ID) (again []storage.ID, err error) {
+	b := &pgx.Batch{}
+	b.Queue(t.s.sql.there, uuids(ids)).Query(func(rows pgx.Rows) error {
+		var id pgtype.UUID
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+			again = append(again, id.Bytes)
+			return nil
+		})
+		return err
+	})
+	return again, t.send(b)
 }
 
 // send sends statements and takes in what they answer. An error is noted: the database has given the transaction up.

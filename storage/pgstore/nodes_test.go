@@ -1,0 +1,80 @@
+package pgstore_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pollackq/pollack/storage"
+	"github.com/pollackq/pollack/storage/pgstore"
+	"github.com/pollackq/pollack/storage/pgstore/internal/pgtest"
+)
+
+// Whoever waits for the row of a job finds what has taken its place meanwhile, such as the tombstone of a job that is not kept.
+func TestWhatTakesAJobsPlaceIsFoundByThoseWhoWaitedForIt(t *testing.T) {
+	ctx, pool, schema := t.Context(), pgtest.Pool(t), pgtest.Schema(t)
+	var nodes []*pgstore.Store
+	for range 2 {
+		s, err := pgstore.New(ctx, pool, &pgstore.Options{Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		nodes = append(nodes, s)
+	}
+	q := storage.QueueName{Name: "q"}
+	spec := &storage.Spec{ID: storage.NewID(time.Now()), Queue: q, Key: "k"}
+	reads := storage.Reads{Jobs: []storage.ID{spec.ID}}
+	alone := reads
+	alone.Due = 1 // such a transaction is not shared, and waits for locks
+	update := func(s *pgstore.Store, reads storage.Reads, fn func(storage.Tx) error) {
+		t.Helper()
+		if err := s.Update(ctx, reads, fn); err != nil {
+			t.Error(err)
+		}
+	}
+	update(nodes[0], reads, func(tx storage.Tx) error {
+		if err := tx.PutQueue(&storage.Queue{QueueName: q}); err != nil {
+			return err
+		}
+		_, err := tx.AddJob(&storage.Job{Spec: spec, Status: storage.Status{State: storage.Pending}}, nil)
+		return err
+	})
+	waits := func() (n int) {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		for n == 0 {
+			err := pool.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+		}
+		return n
+	}
+	done := make(chan struct{})
+	update(nodes[0], reads, func(tx storage.Tx) error {
+		j, err := tx.Job(spec.ID)
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer close(done)
+			update(nodes[1], alone, func(tx storage.Tx) error {
+				j, err := tx.Job(spec.ID)
+				if err == nil && j.State != storage.Gone {
+					t.Errorf("got a job that is %v, want its tombstone", j.State)
+				}
+				return err
+			})
+		}()
+		waits()
+		if err := tx.DeleteJob(j); err != nil {
+			return err
+		}
+		again := *spec
+		_, err = tx.AddJob(&storage.Job{Spec: &again, Status: storage.Status{State: storage.Gone}}, nil)
+		return err
+	})
+	<-done
+}
