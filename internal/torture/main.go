@@ -79,7 +79,7 @@ func command(ctx context.Context, args []string, out, usage io.Writer) error {
 	} else if err != nil {
 		return err
 	}
-	chosen, faults, err := choose(flags.Args(), o.controls)
+	chosen, faults, err := choose(flags.Args(), o)
 	if err != nil {
 		return err
 	}
@@ -101,13 +101,20 @@ func command(ctx context.Context, args []string, out, usage io.Writer) error {
 	return all(ctx, chosen, faults, o, out)
 }
 
-// choose finds what the arguments name; nothing named is all.
-func choose(names []string, controls bool) (chosen []*attack.Technique, faults []*planted.Fault, err error) {
+// choose finds what the arguments name. Nothing named is all, but for what each change gets elsewhere.
+func choose(names []string, o options) (chosen []*attack.Technique, faults []*planted.Fault, err error) {
 	if len(names) == 0 {
-		if controls {
-			faults = planted.Faults
+		for _, t := range techniques {
+			if !o.ci || !t.Apart {
+				chosen = append(chosen, t)
+			}
 		}
-		return techniques, faults, nil
+		for _, f := range planted.Faults {
+			if o.controls && (!o.ci || !f.Apart) {
+				faults = append(faults, f)
+			}
+		}
+		return chosen, faults, nil
 	}
 	for _, name := range names {
 		if i := slices.IndexFunc(techniques, func(t *attack.Technique) bool { return t.Name == name }); i >= 0 {

@@ -24,6 +24,7 @@ import (
 // techniques are all there are, in the order in which they run.
 var techniques = []*attack.Technique{
 	histories.Technique,
+	histories.Nodes,
 	steps.Technique,
 	steps.Stores,
 	storm.Parked,

@@ -4,11 +4,23 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
 // packages are the Debian packages of programs that are not named like theirs.
-var packages = map[string]string{"nginx": "nginx-light", "fusermount3": "fuse3", "h2load": "nghttp2-client", "mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs", "ip": "iproute2"}
+var packages = map[string]string{"nginx": "nginx-light", "fusermount3": "fuse3", "h2load": "nghttp2-client", "mkfs.xfs": "xfsprogs", "mkfs.ext4": "e2fsprogs", "ip": "iproute2", "postgres": "postgresql"}
+
+// folders are where Debian puts programs that are not in PATH.
+var folders = map[string]string{"postgres": "/usr/lib/postgresql/*/bin/postgres"}
+
+func isThere(program string) bool {
+	if _, err := exec.LookPath(program); err == nil {
+		return true
+	}
+	found, _ := filepath.Glob(folders[program])
+	return len(found) > 0
+}
 
 // Missing says what a technique needs and is not there, "" if nothing. With CI set, and as root, it installs programs from Debian.
 func Missing(ctx context.Context, t *Technique) string {
@@ -22,7 +34,7 @@ func Missing(ctx context.Context, t *Technique) string {
 	}
 	var install []string
 	for _, program := range t.Needs {
-		if _, err := exec.LookPath(program); err == nil {
+		if isThere(program) {
 			continue
 		}
 		name := packages[program]

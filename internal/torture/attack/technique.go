@@ -13,6 +13,7 @@ type Technique struct {
 	Needs   []string // programs; where one is missing the technique is skipped. Installed from Debian where that can be done
 	Root    bool     // needs root
 	Files   []string // needs these files, such as devices
+	Apart   bool     // each change gets it in another step of CI, where it is named
 
 	Run func(*Run)
 	// Child, if set, is what a process started by Command does. It gets the arguments given there and returns the exit status.

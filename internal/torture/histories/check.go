@@ -51,11 +51,14 @@ func follow(m *moment, c *call, got *model.Answer) []any {
 		if c.op.Kind == model.Receive && c.op.Wait > 0 && got.Err == model.Empty {
 			return []any{m} // it may not have looked: where others sleep, who comes now stands behind them, and what there is goes to them first
 		}
-		q, want := m.q.Do(c.op, got)
-		if want.Same(got) || refusedAll(m, c.op, got) {
-			return []any{m.with(q)}
+		var next []any
+		for _, m := range m.inParts(c.op, got) {
+			q, want := m.q.Do(c.op, got)
+			if want.Same(got) || refusedAll(m, c.op, got) {
+				next = append(next, m.with(q))
+			}
 		}
-		return nil
+		return next
 	case open:
 		return m.maybe(c.op)
 	case acked:
@@ -89,6 +92,45 @@ func follow(m *moment, c *call, got *model.Answer) []any {
 	panic("histories: a call of no kind")
 }
 
+// inParts returns the moments at which a call may have found the queue, if what had become due was being done: where others do the same, part
+// by part. Which jobs had been done can mostly be told from the answer.
+func (m *moment) inParts(op *model.Op, got *model.Answer) []*moment {
+	all := []*moment{m}
+	if !m.due || !op.Busy {
+		return all
+	}
+	told := make(map[uint64]jobqueue.State)
+	for _, j := range got.Jobs {
+		told[j.Position] = j.State
+	}
+	for _, d := range got.Deliveries {
+		told[d.Position] = jobqueue.Pending
+	}
+	var done []*model.Job
+	due := m.q.Due()
+	for _, j := range due {
+		if state, ok := told[j.Position]; ok && state != j.State || !ok && op.Kind == model.List || op.Kind == model.Status && j.ID == op.ID && !ok {
+			done = append(done, j)
+		}
+	}
+	if len(done) > 0 {
+		all = append(all, m.with(m.q.Worked(done)))
+	}
+	const most = 10 // jobs that a count tells of
+	if op.Kind == model.Info && len(due) <= most {
+		for set := 1; set < 1<<len(due); set++ {
+			done = done[:0]
+			for i, j := range due {
+				if set&(1<<i) != 0 {
+					done = append(done, j)
+				}
+			}
+			all = append(all, m.with(m.q.Worked(done)))
+		}
+	}
+	return all
+}
+
 // refusedAll reports whether an enqueue of several jobs could have been refused for a later one because the first ones were to go into the
 // hands of receivers that waited, and so took no place in the backlog: the answer does not tell.
 func refusedAll(m *moment, op *model.Op, got *model.Answer) bool {
@@ -115,12 +157,24 @@ func (m *moment) maybe(op *model.Op) []any {
 		}
 	}
 	add(&model.Answer{})
+	if op.Busy && (op.Kind == model.Receive || op.Kind == model.AckReceive) {
+		for _, j := range m.q.Jobs {
+			if j.State == jobqueue.Pending {
+				add(m.hidden(op, j))
+			}
+		}
+	}
 	handed := &model.Answer{}
 	for range op.New {
 		handed.Jobs = append(handed.Jobs, model.Told{State: jobqueue.Running})
 		add(&model.Answer{Jobs: slices.Clone(handed.Jobs)})
 	}
 	return next
+}
+
+// hidden is the answer that a receive would have got, had it been told, if it took a job.
+func (m *moment) hidden(op *model.Op, j *model.Job) *model.Answer {
+	return &model.Answer{Deliveries: []model.Delivery{{Told: model.Told{ID: j.ID, Position: j.Position}, Token: op.Hidden}}}
 }
 
 // take returns what may have come of the first part of a receive whose caller left: it leased nothing, or the next job, or it was handed one.
@@ -131,9 +185,12 @@ func (m *moment) take(c *call) []any {
 		return next
 	}
 	next := []any{lend(m.q, jobqueue.ID{})}
-	if first := m.q.First(); first != nil {
-		if q, want := m.q.Do(c.op, &model.Answer{}); want.Err == "" {
-			next = append(next, lend(q, want.Deliveries[0].ID))
+	first := m.q.First()
+	for _, j := range m.q.Jobs {
+		if j == first || c.op.Busy && j.State == jobqueue.Pending {
+			if q, want := m.q.Do(c.op, m.hidden(c.op, j)); want.Err == "" {
+				next = append(next, lend(q, want.Deliveries[0].ID))
+			}
 		}
 	}
 	for _, j := range m.q.Jobs {

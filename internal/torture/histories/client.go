@@ -23,7 +23,7 @@ const (
 // A line is one queue of a history, and what its clients know of it together.
 type line struct {
 	settings model.Settings
-	caller   drive.Caller
+	callers  []drive.Caller // one for each node
 
 	mu     sync.Mutex // guards what follows
 	ids    []jobqueue.ID
@@ -102,8 +102,12 @@ func (c *client) do(ctx context.Context, k int, op *model.Op) {
 			leave()
 		}()
 	}
+	caller := c.line.callers[0]
+	if n := len(c.line.callers); n > 1 {
+		caller = c.line.callers[c.rnd.IntN(n)]
+	}
 	begun := c.h.pen.now.Add(1)
-	a := c.line.caller.Do(leaving, op)
+	a := caller.Do(leaving, op)
 	as := &call{op: op, mark: mark}
 	switch {
 	case leaves && strings.HasSuffix(a.Err, context.Canceled.Error()):
@@ -139,6 +143,9 @@ func (c *client) choose() *model.Op {
 		}
 	case n < 44:
 		op.Kind, op.Max, op.Wait = model.Receive, 1+r.IntN(3)/2*r.IntN(3), -1
+		if c.h.shared() && c.h.faulty {
+			op.Max = 1 // it might have taken any
+		}
 		waits := !c.h.wire && !c.h.deadlines
 		if waits && r.IntN(3) == 0 {
 			op.Wait = time.Duration(1+r.IntN(2000)) * time.Microsecond

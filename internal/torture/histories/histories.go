@@ -16,8 +16,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -27,10 +25,6 @@ import (
 	"github.com/pollackq/pollack/internal/torture/model"
 	"github.com/pollackq/pollack/internal/torture/model/drive"
 	"github.com/pollackq/pollack/jobqueue"
-	"github.com/pollackq/pollack/storage"
-	"github.com/pollackq/pollack/storage/boltstore"
-	"github.com/pollackq/pollack/storage/memstore"
-	"github.com/pollackq/pollack/storage/storagetest"
 )
 
 // Technique is histories.
@@ -48,9 +42,13 @@ var Technique = &attack.Technique{
 // A kind of histories. Those of a group share a store.
 type kind struct {
 	bolt, wire, times, faulty bool
+	nodes                     int // on PostgreSQL, 0 elsewhere
 	size                      int // of a group
 	groups                    int // in a hundred histories
 }
+
+// shared reports whether the store is one of those on which transactions pass over what others are busy with.
+func (k kind) shared() bool { return k.nodes > 0 }
 
 var kinds = []kind{
 	{size: 5, groups: 5},
@@ -70,7 +68,10 @@ type task struct {
 	first int // unit
 }
 
-func run(r *attack.Run) {
+func run(r *attack.Run) { runKinds(r, kinds, "") }
+
+// runKinds does histories of the kinds. The dsn is that of the server for those that need one.
+func runKinds(r *attack.Run, kinds []kind, dsn string) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // much is made here, and little of it kept
 	var tasks []task
 	for unit := 0; unit < r.N; {
@@ -95,7 +96,7 @@ func run(r *attack.Run) {
 				if r.Over() {
 					return
 				}
-				doGroup(r, t)
+				doGroup(r, t, dsn)
 			}
 		})
 	}
@@ -104,11 +105,10 @@ func run(r *attack.Run) {
 
 // A group is histories that share a store, all under way at once.
 type group struct {
-	r      *attack.Run
-	task   task
-	timed  *drive.Timed
-	broker *jobqueue.Broker
-	now    atomic.Int64 // counts the beginnings and ends of calls
+	r    *attack.Run
+	task task
+	*stage
+	now atomic.Int64 // counts the beginnings and ends of calls
 
 	mu    sync.Mutex // held while the clock moves; guards what follows
 	spent time.Duration
@@ -136,38 +136,26 @@ type history struct {
 
 func (h *history) count(figure string) { h.g.r.Count(figure, 1) }
 
-func doGroup(r *attack.Run, t task) {
+func doGroup(r *attack.Run, t task, dsn string) {
 	g := &group{r: r, task: t}
 	bad := func(format string, args ...any) {
 		r.Bad("histories from %d on: %s", t.first, fmt.Sprintf(format, args...))
 	}
-	var store storage.Store = memstore.New(nil)
-	if t.bolt {
-		path := filepath.Join(r.Dir, fmt.Sprintf("histories-%d.db", t.first))
-		defer os.Remove(path)
-		var err error
-		if store, err = boltstore.Open(path, nil); err != nil {
-			bad("open: %v", err)
-			return
-		}
-	}
-	faults := storagetest.Faulty(store, nil)
-	g.timed = drive.NewTimed(faults, !t.bolt)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // generous: no call waits that long
+	defer cancel()
 	var err error
-	if g.broker, err = jobqueue.New(g.timed, nil); err != nil {
-		bad("New: %v", err)
-		return
+	if t.shared() {
+		g.stage, err = openNodes(ctx, r, t, dsn)
+	} else {
+		g.stage, err = openStage(r, t)
 	}
-	var server *drive.Server
-	if t.wire {
-		if server, err = drive.Serve(g.broker); err != nil {
-			bad("New: %v", err)
-			return
-		}
+	if err != nil {
+		bad("open: %v", err)
+		return
 	}
 	var hs []*history
 	for unit := t.first; unit < min(t.first+t.size, r.N); unit++ {
-		h, err := g.newHistory(unit, server)
+		h, err := g.newHistory(unit)
 		if err != nil {
 			bad("Configure: %v", err)
 			return
@@ -175,9 +163,8 @@ func doGroup(r *attack.Run, t task) {
 		hs = append(hs, h)
 	}
 	if t.faulty {
-		faults.Set(failing(r.Seed, uint64(t.first)))
+		g.fail()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // generous: no call waits that long
 	var wg sync.WaitGroup
 	for _, h := range hs {
 		rnd := r.Rand(h.unit)
@@ -187,7 +174,9 @@ func doGroup(r *attack.Run, t task) {
 		}
 	}
 	wg.Wait()
-	faults.Set(nil)
+	if err := g.heal(ctx); err != nil {
+		bad("%v", err)
+	}
 	for _, h := range hs {
 		h.look(ctx)
 	}
@@ -195,14 +184,8 @@ func doGroup(r *attack.Run, t task) {
 		bad("some call did not return within a minute")
 	}
 	cancel()
-	if server != nil {
-		server.Close()
-	}
-	if err := g.broker.Shutdown(context.Background()); err != nil {
-		bad("Shutdown: %v", err)
-	}
-	if err := store.Close(); err != nil {
-		bad("Close: %v", err)
+	if err := g.close(); err != nil {
+		bad("%v", err)
 	}
 	for _, h := range hs {
 		if !r.Over() {
@@ -212,10 +195,10 @@ func doGroup(r *attack.Run, t task) {
 }
 
 // newHistory begins with queues that have no jobs.
-func (g *group) newHistory(unit int, server *drive.Server) (*history, error) {
+func (g *group) newHistory(unit int) (*history, error) {
 	h := &history{kind: g.task.kind, g: g, unit: unit, pen: pen{now: &g.now}}
 	rnd := g.r.Rand(unit)
-	h.deadlines = h.times && rnd.IntN(2) == 0
+	h.deadlines = h.times && !h.shared() && rnd.IntN(2) == 0
 	pick := func(of ...int) int { return of[rnd.IntN(len(of))] }
 	for k := range 1 + rnd.IntN(3) {
 		s := model.Settings{Lease: 5 * time.Minute, Retention: 24 * time.Hour, Tombstone: 24 * time.Hour, MaxDeliveries: pick(0, 0, 2, 3), Backlog: pick(0, 0, 0, 4)}
@@ -226,14 +209,19 @@ func (g *group) newHistory(unit int, server *drive.Server) (*history, error) {
 		if !h.wire && rnd.IntN(5) == 0 {
 			s.Retention = -1
 		}
-		q := g.broker.Queue(fmt.Sprintf("history-%d-%d", unit, k))
-		_, _, err := q.Configure(context.Background(), drive.Settings(s))
-		if err != nil {
-			return nil, err
+		if h.shared() {
+			s.Backlog = 0 // is only about kept there: counts may miss what others add
 		}
-		l := &line{settings: s, caller: drive.Broker{B: g.broker, Q: q}}
-		if server != nil {
-			l.caller = drive.Wire{C: server.Client, Queue: q.Name().Name}
+		l := &line{settings: s}
+		for _, b := range g.brokers {
+			q := b.Queue(fmt.Sprintf("history-%d-%d", unit, k))
+			if _, _, err := q.Configure(context.Background(), drive.Settings(s)); err != nil {
+				return nil, err
+			}
+			l.callers = append(l.callers, drive.Broker{B: b, Q: q})
+			if g.server != nil {
+				l.callers[0] = drive.Wire{C: g.server.Client, Queue: q.Name().Name}
+			}
 		}
 		h.lines = append(h.lines, l)
 	}
@@ -253,7 +241,7 @@ func (g *group) advance(ctx context.Context, rnd *rand.Rand) {
 	}
 	g.spent += d
 	m := move{d: d, begun: g.now.Add(1)}
-	if err := g.timed.Advance(ctx, d); err != nil {
+	if err := g.timer.Advance(ctx, d); err != nil {
 		g.r.Bad("histories from %d on: after the clock moved by %v: %v", g.task.first, d, err)
 	}
 	m.end = g.now.Add(1)
@@ -263,10 +251,13 @@ func (g *group) advance(ctx context.Context, rnd *rand.Rand) {
 // look reads all at the end, when nothing is under way.
 func (h *history) look(ctx context.Context) {
 	for k, l := range h.lines {
-		c := &client{h: h, n: clients + 1 + k, rnd: h.g.r.Rand(h.unit), line: l}
+		c := &client{h: h, n: clients + 1 + k, rnd: h.g.r.Rand(h.unit), mine: make(map[*line][]jobqueue.Ack), line: l}
 		c.do(ctx, k, &model.Op{Kind: model.Info})
 		if !h.wire {
 			c.do(ctx, k, &model.Op{Kind: model.List})
+		}
+		if h.shared() { // where a receive may have passed over what others were busy with: now nobody is
+			c.do(ctx, k, &model.Op{Kind: model.Receive, Max: jobqueue.MaxBatch, Wait: -1})
 		}
 	}
 }
@@ -279,6 +270,9 @@ func (h *history) judge() {
 			for _, c := range []call{{op: op, how: moved, mark: i}, {op: op, how: worked, mark: i}} {
 				h.pen.noteAt(k, &c, &model.Answer{}, m.begun, m.end)
 			}
+		}
+		if h.shared() {
+			markBusy(h.pen.lines[k], h.faulty)
 		}
 		wrong, undecided := check(l.settings, h.pen.lines[k])
 		if undecided {
@@ -295,8 +289,11 @@ func (h *history) judge() {
 
 func (k kind) String() string {
 	s := "on memory"
-	if k.bolt {
+	switch {
+	case k.bolt:
 		s = "on bbolt"
+	case k.shared():
+		s = fmt.Sprintf("on %d nodes", k.nodes)
 	}
 	if k.wire {
 		s += " over HTTP"
@@ -308,18 +305,4 @@ func (k kind) String() string {
 		s += " with faults"
 	}
 	return s
-}
-
-// failing returns what fails one call of the store in thirty.
-func failing(seed, n uint64) func(storagetest.Call) storagetest.Fault {
-	return func(c storagetest.Call) storagetest.Fault {
-		r := rand.New(rand.NewPCG(seed^n<<20, c.N))
-		if r.IntN(30) > 0 {
-			return storagetest.Fault{}
-		}
-		return []storagetest.Fault{
-			{Kind: storagetest.Before, Err: storage.ErrBusy}, {Kind: storagetest.Before}, {Kind: storagetest.Undone, Err: storage.ErrFull}, {Kind: storagetest.Undone},
-			{Kind: storagetest.Undone, Err: storage.ErrOutcomeUnknown}, {Kind: storagetest.After}, {Kind: storagetest.After}, {Kind: storagetest.Rerun},
-		}[r.IntN(8)]
-	}
 }

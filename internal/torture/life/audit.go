@@ -37,7 +37,10 @@ func (l *Ledger) Audit(ctx context.Context, s storage.Store, o *jobqueue.Options
 	defer b.Shutdown(context.WithoutCancel(ctx))
 	const tries = 10
 	for try := 1; ; try++ {
-		a := &auditor{Ledger: l, ctx: ctx, b: b, kept: o == nil || o.Retention >= 0, bad: slices.Clone(first)}
+		a := &auditor{Ledger: l, ctx: ctx, b: b, kept: true, bad: slices.Clone(first)}
+		if o != nil {
+			a.kept, a.briefly = o.Retention == 0 || o.Retention > time.Hour, o.Retention > 0 && o.Retention <= time.Hour
+		}
 		a.load()
 		a.lost()
 		for _, j := range a.found {
@@ -90,12 +93,14 @@ func (l *Ledger) Drain(ctx context.Context, b *jobqueue.Broker) (bad []string) {
 
 type auditor struct {
 	*Ledger
-	ctx   context.Context
-	b     *jobqueue.Broker
-	kept  bool
-	found map[string]*jobqueue.Job // by name
-	told  map[string]int           // jobs in the outbox by key
-	bad   []string
+	ctx  context.Context
+	b    *jobqueue.Broker
+	kept bool // what has ended is there
+	// briefly says that it may be there, or not any more.
+	briefly bool
+	found   map[string]*jobqueue.Job // by name
+	told    map[string]int           // jobs in the outbox by key
+	bad     []string
 }
 
 func (a *auditor) wrong(format string, args ...any) {
@@ -238,7 +243,7 @@ func (a *auditor) ends(j *job, t *track, got *jobqueue.Job) {
 		if o.ok && got.State != state && !(redriven && state != jobqueue.Succeeded) {
 			a.wrong("job %s is %v, operation %d told that its %s was done (I3)", got.Name, got.State, o.n, o.kind)
 		}
-		if o.ok && !a.kept && !redriven && j.enqueue.number(5) == 0 { // a job with an outbox stays until that has been told
+		if o.ok && !a.kept && !a.briefly && !redriven && j.enqueue.number(5) == 0 { // a job with an outbox stays until that has been told
 			a.wrong("job %s is there (%v), operation %d told that its %s was done, and nothing is kept (I3)", got.Name, got.State, o.n, o.kind)
 		}
 		if o.ok && o.kind == "complete" && got.State == jobqueue.Succeeded {

@@ -2,8 +2,10 @@ package life
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -229,15 +231,17 @@ func (l *Ledger) deliver(o *op, told []string) error {
 			l.wrong("job %v, which had ended by operation %d (%s), was delivered by operation %d (I3)", id, x.n, x.kind, o.n)
 		}
 	}
-	if n := len(t.deliveries); n > 0 && !t.changed(t.deliveries[n-1].op) {
-		if before := t.deliveries[n-1]; d.leased < before.lapses {
-			l.wrong("job %v was leased by operation %d while the lease of operation %d had %d us to go (I5)", id, o.n, before.op.n, before.lapses-d.leased)
+	// Several nodes may tell of deliveries in another order than they made them.
+	at, _ := slices.BinarySearchFunc(t.deliveries, d.leased+1, func(d delivery, leased int64) int { return cmp.Compare(d.leased, leased) })
+	t.deliveries = slices.Insert(t.deliveries, at, d)
+	for i := max(at-1, 0); i <= at && i+1 < len(t.deliveries); i++ {
+		if before, after := t.deliveries[i], t.deliveries[i+1]; after.leased < before.lapses && !t.changed(before.op) {
+			l.wrong("job %v was leased by operation %d while the lease of operation %d had %d us to go (I5)", id, after.op.n, before.op.n, before.lapses-after.leased)
 		}
 	}
 	if t.job != nil && t.job.most() > 0 && d.count > t.job.most() && !again {
 		l.wrong("job %v was delivered %d times, at most %d are allowed", id, d.count, t.job.most())
 	}
-	t.deliveries = append(t.deliveries, d)
 	return nil
 }
 

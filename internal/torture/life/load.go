@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
+	"github.com/pollackq/pollack/storage"
 )
 
 // queues is over how many queues a load spreads its jobs: q0, q1, ... Outboxes lead to the queue named outbox.
@@ -29,7 +30,15 @@ type Load struct {
 	Large   bool          // some payloads and results have up to 600 KB, and are written in chunks
 	First   int           // no operation has a lower number, so that several lives of one file can share a ledger
 	GoOn    bool          // go on when the store is full
+	Unsure  bool          // go on when the outcome of an operation is unknown, or the store failed: its server comes back
+	// Patience, if set, is when the context of each operation ends. One that returns much later ends the play.
+	Patience time.Duration
+	// Tx, if set, enqueues now and then, in a transaction of the user's.
+	Tx func(ctx context.Context, queue string, j jobqueue.NewJob) (*jobqueue.Job, error) `json:"-"`
 }
+
+// lateness is how much later than its context an operation may return: once it may have been done its outcome is awaited.
+const lateness = 25 * time.Second
 
 // A player is one caller.
 type player struct {
@@ -68,6 +77,11 @@ func Play(ctx context.Context, b *jobqueue.Broker, l Load, w io.Writer) error {
 
 // step does one operation.
 func (p *player) step(ctx context.Context) error {
+	if p.Patience > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, p.Patience)
+		defer stop()
+	}
 	if len(p.held) > 0 && p.rnd.IntN(5) > 1 {
 		return p.useDelivery(ctx)
 	}
@@ -134,7 +148,11 @@ func (p *player) enqueue(ctx context.Context) error {
 		var err error
 		if count == 1 {
 			var one *jobqueue.Job
-			one, err = p.b.Queue(q).Enqueue(ctx, jobs[0])
+			if p.Tx != nil && size <= storage.MaxValue && p.rnd.IntN(8) == 0 {
+				one, err = p.Tx(ctx, q, jobs[0])
+			} else {
+				one, err = p.b.Queue(q).Enqueue(ctx, jobs[0])
+			}
 			out = append(out, one)
 		} else {
 			out, err = p.b.Queue(q).EnqueueMany(ctx, jobs)
@@ -221,18 +239,25 @@ func (p *player) do(kind, args string, op func() (string, error)) error {
 	if _, err := fmt.Fprintf(p.w, "b %d %s %s\n", n, kind, args); err != nil {
 		return err
 	}
+	begun := time.Now()
 	told, err := op()
+	took := time.Since(begun)
 	word := "ok"
 	switch {
 	case errors.Is(err, jobqueue.ErrOutcomeUnknown):
 		word = "unknown"
 	case err != nil:
+		const most = 500 // a line is written to a pipe in one go
 		word, told = "no", " "+strings.ReplaceAll(err.Error(), "\n", " ")
+		told = told[:min(len(told), most)]
 	}
 	if _, err := fmt.Fprintf(p.w, "e %d %s%s\n", n, word, told); err != nil {
 		return err
 	}
 	switch {
+	case p.Patience > 0 && took > p.Patience+lateness:
+		return fmt.Errorf("operation %d, %s, returned after %v, and its context had ended after %v: %w", n, kind, took, p.Patience, err)
+	case p.Unsure && (errors.Is(err, jobqueue.ErrOutcomeUnknown) || errors.Is(err, jobqueue.ErrStoreFailed)):
 	case errors.Is(err, jobqueue.ErrOutcomeUnknown), errors.Is(err, jobqueue.ErrStoreFailed), errors.Is(err, jobqueue.ErrStoreFull) && !p.GoOn:
 		return fmt.Errorf("operation %d, %s: %w", n, kind, err)
 	}

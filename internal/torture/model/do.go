@@ -112,7 +112,7 @@ func (q *Queue) enqueue(op *Op, got, want *Answer) {
 		if n.Delay > 0 {
 			j.State, j.RunAt = jobqueue.Scheduled, q.Now+n.Delay
 		}
-		if first := q.First(); told.State == jobqueue.Running && j.State == jobqueue.Pending && (first == nil || first.Priority < j.Priority) {
+		if first := q.First(); told.State == jobqueue.Running && j.State == jobqueue.Pending && (op.Busy || first == nil || first.Priority < j.Priority) {
 			j.Handed = true // whoever waits gets it at once
 			j.deliver(q.Now, told.Expires, jobqueue.Token{})
 			if told.Expires == 0 {
@@ -161,7 +161,7 @@ func (q *Queue) receive(op *Op, got, want *Answer) {
 		}
 	}
 	for len(want.Deliveries) < op.Max {
-		j := q.First()
+		j := q.next(op, got, len(want.Deliveries))
 		if j == nil {
 			break
 		}
@@ -190,6 +190,19 @@ func (q *Queue) receive(op *Op, got, want *Answer) {
 	default:
 		want.Err = Empty
 	}
+}
+
+// next returns the job that comes next in a receive: the first one, unless it may be passed over. Then it is the i-th that was told, if that is pending.
+func (q *Queue) next(op *Op, got *Answer, i int) *Job {
+	switch {
+	case !op.Busy:
+		return q.First()
+	case i < len(got.Deliveries):
+		if j := q.at(got.Deliveries[i].Position); j != nil && j.State == jobqueue.Pending {
+			return j
+		}
+	}
+	return nil
 }
 
 // tokenUsed reports whether a job has that token, or it is none.

@@ -59,6 +59,11 @@ type Op struct {
 
 	Wait   time.Duration  // how long a Receive may wait for a job. What it then does it does at one moment, as if it had not waited
 	Hidden jobqueue.Token // stands for the token of a delivery that nobody was told of
+
+	// Busy says that others were at work on the queue at the same time, and that its store is one that several processes share: there a
+	// transaction passes over the pending jobs that others are busy with, instead of waiting for them (law 5 of package storage). Which these
+	// are is taken from the answer.
+	Busy bool
 }
 
 // A NewJob is a job to be enqueued. Its request number says what is asked for: it is the payload.

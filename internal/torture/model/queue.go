@@ -142,6 +142,28 @@ func (q *Queue) unfinished() int {
 	return q.Count(jobqueue.Scheduled, jobqueue.Pending, jobqueue.Running)
 }
 
+// Due returns the jobs to which the time until now does something, and has not yet.
+func (q *Queue) Due() []*Job {
+	var due []*Job
+	for _, j := range q.Jobs {
+		if at := j.due(); at != 0 && at <= q.Now {
+			due = append(due, j)
+		}
+	}
+	return due
+}
+
+// Worked returns the queue after the time until now has done to some of its jobs what it does, and not yet to the others: where several
+// processes share a store, each does a part.
+func (q *Queue) Worked(some []*Job) *Queue {
+	next := *q
+	next.owned = false
+	for _, j := range some {
+		next.touch(j)
+	}
+	return &next
+}
+
 // edit returns a copy of a job that stands in its place and can be changed.
 func (q *Queue) edit(j *Job) *Job {
 	q.own()

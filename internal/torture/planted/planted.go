@@ -14,13 +14,14 @@ import (
 
 // A Fault replaces text of one file, which has to stand there exactly once.
 type Fault struct {
-	Name string // words joined by hyphens
-	What string // in a line, with the invariants it breaks
-	File string // from the top of the repository
-	Old  string
-	New  string
-	Slow bool     // it takes a while to be found: a release alone looks for it
-	By   []string // what must find it: techniques, or packages whose tests do, as "./longpoll TestHistories"
+	Name  string // words joined by hyphens
+	What  string // in a line, with the invariants it breaks
+	File  string // from the top of the repository
+	Old   string
+	New   string
+	Slow  bool     // it takes a while to be found: a release alone looks for it
+	Apart bool     // each change looks for it in another step of CI, where it is named
+	By    []string // what must find it: techniques, or packages whose tests do, as "./longpoll TestHistories"
 }
 
 // root is the top of the repository, seen from the folder of the torture.
