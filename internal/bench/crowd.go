@@ -155,9 +155,12 @@ func (c *receiverCrowd) wait() {
 	}
 }
 
-func (c *receiverCrowd) wake() (time.Duration, error) {
+func (c *receiverCrowd) wake() (time.Duration, error) { return c.wakeFrom(c.ctx, c.p) }
+
+// wakeFrom is wake by a job that a broker enqueues, which may be another node of the queue.
+func (c *receiverCrowd) wakeFrom(ctx context.Context, p *pollack) (time.Duration, error) {
 	begun := time.Now()
-	j, err := c.p.queue.Enqueue(c.ctx, jobqueue.NewJob{Payload: make([]byte, payloadSize)})
+	j, err := p.queue.Enqueue(ctx, jobqueue.NewJob{Payload: make([]byte, payloadSize)})
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +168,7 @@ func (c *receiverCrowd) wake() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return got.at.Sub(begun), got.delivery.Ack(c.ctx)
+	return got.at.Sub(begun), got.delivery.Ack(ctx)
 }
 
 // receive waits for one waiter to have got the job.
@@ -190,7 +193,12 @@ func (c *receiverCrowd) settle() error {
 }
 
 func (c *receiverCrowd) end() error {
+	c.leave()
+	return c.p.close()
+}
+
+// leave ends the waiting alone.
+func (c *receiverCrowd) leave() {
 	c.cancel()
 	c.running.Wait()
-	return c.p.close()
 }

@@ -2,29 +2,61 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pollackq/pollack/internal/pgserver"
 )
 
-// BenchmarkCycle is the work of the tables for benchstat: enqueue, receive, ack, on stores of ours.
+// A counted is a queue that counts syncs or transactions.
+type counted interface {
+	queue
+	syncing
+}
+
+// BenchmarkCycle is the work of the tables for benchstat: enqueue, receive, ack, on stores of ours. On PostgreSQL it counts transactions for syncs.
 func BenchmarkCycle(b *testing.B) {
+	var server *postgres // started when it is first needed
+	b.Cleanup(func() {
+		if server != nil {
+			if err := server.close(); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 	for _, retention := range []struct {
 		name string
 		time time.Duration
 	}{{"default", defaultRetention}, {"off", noRetention}} {
 		for _, store := range []struct {
 			name string
-			open func(*run, time.Duration) (*pollack, error)
+			open func(*testing.B, time.Duration) (counted, error)
 		}{
-			{"memory", func(_ *run, retention time.Duration) (*pollack, error) { return newPollackInMemory(retention) }},
-			{"bolt", newPollackOnBolt},
+			{"memory", func(_ *testing.B, retention time.Duration) (counted, error) { return newPollackInMemory(retention) }},
+			{"bolt", func(b *testing.B, retention time.Duration) (counted, error) {
+				return newPollackOnBolt(&run{dir: b.TempDir()}, retention)
+			}},
+			{"postgres", func(b *testing.B, retention time.Duration) (_ counted, err error) {
+				if server == nil {
+					server, err = newPostgres(b.Context(), &run{dir: os.TempDir()})
+				}
+				if errors.Is(err, pgserver.ErrNone) {
+					b.Skip(err)
+				}
+				if err != nil {
+					return nil, err
+				}
+				return newNodes(b.Context(), server, 1, retention)
+			}},
 		} {
 			for _, callers := range allCallers {
 				b.Run(fmt.Sprintf("store=%s/retention=%s/callers=%d", store.name, retention.name, callers), func(b *testing.B) {
-					p, err := store.open(&run{dir: b.TempDir()}, retention.time)
+					p, err := store.open(b, retention.time)
 					if err != nil {
 						b.Fatal(err)
 					}

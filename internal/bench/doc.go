@@ -6,7 +6,7 @@
 //	go run . -smoke            all, briefly: whether everything works
 //	go run . -h                the tables there are, and the flags
 //
-// Peers that are servers are started on loopback where they are installed (Debian: beanstalkd, redis-server). Those on SQLite need cgo. What
+// Peers that are servers are started on loopback where they are installed (Debian: beanstalkd, redis-server, postgresql). Those on SQLite need cgo. What
 // is missing is said below the tables.
 //
 // Figures of one run are for ratios; machines and moments differ. To compare two commits of ours there is

@@ -24,6 +24,8 @@ var compared = []string{
 	"github.com/nats-io/nats.go",
 	"github.com/beanstalkd/go-beanstalk",
 	"github.com/redis/rueidis",
+	"github.com/jackc/pgx/v5",
+	"github.com/riverqueue/river",
 }
 
 // printMachine writes what was measured, on what, and how.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -62,6 +63,7 @@ type table struct {
 	steps        []step
 	asks         []ask
 	notes        []string
+	ends         []func() error
 }
 
 // Where a row's work is done.
@@ -159,6 +161,11 @@ func (t *table) note(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
+// atEnd has fn called when all has been measured, or could not be.
+func (t *table) atEnd(fn func() error) {
+	t.ends = append(t.ends, fn)
+}
+
 // ratio divides a cell by the highest of others in the same repetition.
 func ratio(of *cell, by ...*cell) value {
 	return func(rep int) float64 { return of.value(rep) / best(by...)(rep) }
@@ -180,7 +187,12 @@ const stepTime = 10 * time.Minute
 
 // measure does all steps once in each repetition, in another order each time, so that what disturbs the machine for a while does not meet
 // one row alone.
-func (t *table) measure(ctx context.Context, r *run) error {
+func (t *table) measure(ctx context.Context, r *run) (err error) {
+	defer func() {
+		for _, end := range t.ends {
+			err = errors.Join(err, end())
+		}
+	}()
 	for rep := range r.reps {
 		for _, s := range t.shuffled() {
 			if err := t.do(ctx, s); err != nil {
@@ -213,9 +225,9 @@ func (t *table) do(ctx context.Context, s step) error {
 	return s.measure(ctx)
 }
 
-// complete reports a figure that has not come out.
+// complete reports a figure that has not come out. There may be no rows if a note says why.
 func (t *table) complete(reps int) error {
-	if len(t.rows) == 0 {
+	if len(t.rows) == 0 && len(t.notes) == 0 {
 		return fmt.Errorf("table %q has no rows", t.title)
 	}
 	for _, r := range t.rows {
@@ -242,7 +254,9 @@ func (t *table) print(w io.Writer, reps int) {
 	if durable {
 		head = append(head, "durable")
 	}
-	heading(w, append(append(head, "figure"), t.columns...))
+	if len(t.rows) > 0 {
+		heading(w, append(append(head, "figure"), t.columns...))
+	}
 	for _, r := range t.rows {
 		line := []string{r.name, r.side}
 		if durable {

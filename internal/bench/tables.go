@@ -11,6 +11,7 @@ type tableMaker struct {
 // tables are all there are, in the order in which they are printed.
 var tables = []tableMaker{
 	{name: "durable", about: "cycles where what returned is fsynced, beside fdatasync, bbolt and other queues", make: durable},
+	{name: "postgres", about: "cycles on PostgreSQL with one node and with two, beside a bare loop and River", make: onPostgres},
 	{name: "consumer", about: "a lone consumer that acks and takes the next job, durable", make: consumers},
 	{name: "batches", about: "a hundred jobs at once, durable", make: batches},
 	{name: "memory", about: "cycles in memory, beside a Go channel and other queues", make: inMemory},
