@@ -85,8 +85,8 @@
 //     then be in two hands. The same holds for a failover to a replica that was not synchronous.
 //   - autovacuum_naptime: a busy queue likes 10 s better than the minute that is usual.
 //   - Whatever holds back vacuum makes a busy queue slower from minute to minute, since each look for a job steps over those that are gone:
-//     transactions of the same database that stay open for long; replication slots that nobody reads, and hot_standby_feedback of a replica with
-//     long queries; prepared transactions that were forgotten. A short idle_in_transaction_session_timeout for everybody else is a good thing.
+//     transactions of the same database that stay open for long; hot_standby_feedback of a replica with long queries, or its slot when it is gone;
+//     prepared transactions that were forgotten. A short idle_in_transaction_session_timeout for everybody else is a good thing.
 //   - A pooler has to be in session mode, or be left out. In transaction mode the settings that the store makes on its connections, such as
 //     search_path and enable_seqscan, would reach strangers, and LISTEN nobody.
 //
