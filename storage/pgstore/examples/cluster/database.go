@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pollackq/pollack/internal/pgserver"
+	"github.com/pollackq/pollack/storage/pgstore"
 )
 
 // A database is one that was named, or that of a server which was started for this.
@@ -71,6 +72,16 @@ func (d *database) states(ctx context.Context) (map[string]int, error) {
 		return nil
 	})
 	return states, err
+}
+
+// check has a store look whether all its records agree with each other.
+func (d *database) check(ctx context.Context) (err error) {
+	store, err := pgstore.New(ctx, d.pool, &pgstore.Options{Schema: d.schema, NoMigrate: true, NoListen: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return store.Check(ctx)
 }
 
 // close drops the schema, and ends the server if it was started for this.

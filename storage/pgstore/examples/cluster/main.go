@@ -125,6 +125,9 @@ func run(ctx context.Context, c config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := db.check(ctx); err != nil {
+		return err
+	}
 	sum := known.add(jobs, states)
 	fmt.Fprint(c.out, sum.table(cluster), sum.details(took))
 	fmt.Fprintln(c.out, sum)
