@@ -68,14 +68,16 @@ func judge(err error) verdict {
 	return final
 }
 
-// certain reports whether an error that came in place of a commit's success proves that there was no commit. Only an ERROR does: the
-// server has then rolled back. Whatever ends the connection proves nothing, even if it has a code.
+// certain reports whether an error that came in place of a commit's success proves that there was no commit. An ERROR does, since the
+// server has then rolled back, and so does that nothing could be sent. Whatever ends the connection proves nothing, even if it has a code; nor
+// does ErrConnClosed, though pgx calls it safe: that is also what a MultiResultReader says whose connection ended before the first answer.
 //
 // The server cannot be asked later either. pg_xact_status tells what became of a transaction's number, but the number of one that a crash
 // has ended is given again, to another: it would be taken for committed when that is.
 func certain(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" || errors.Is(err, errUndone) || pgconn.SafeToRetry(err)
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" || errors.Is(err, errUndone) ||
+		pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // wantCode is what the schema's function want raises.

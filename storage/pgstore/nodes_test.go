@@ -2,8 +2,12 @@ package pgstore_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/pgstore"
@@ -77,4 +81,40 @@ func TestWhatTakesAJobsPlaceIsFoundByThoseWhoWaitedForIt(t *testing.T) {
 		return err
 	})
 	<-done
+}
+
+// pgx says of a connection that ends before a batch is answered that it was closed before the batch was sent, where it prepares nothing, as behind a
+// pooler: its SafeToRetry is not to be believed then.
+func TestALostAnswerToACommitIsUnknownInEveryModeOfPgx(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(mode.String(), func(t *testing.T) {
+			ctx := t.Context()
+			p := pgtest.NewProxy(t, pgtest.DSN(t))
+			config, err := pgxpool.ParseConfig(p.DSN())
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.ConnConfig.DefaultQueryExecMode = mode
+			pool, err := pgxpool.NewWithConfig(ctx, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			s, err := pgstore.New(ctx, pool, &pgstore.Options{Schema: pgtest.Schema(t), NoListen: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			lost := p.CutAtAnswer("COMMIT")
+			runs := 0
+			err = s.Update(ctx, storage.Reads{}, func(tx storage.Tx) error {
+				runs++
+				return tx.PutQueue(&storage.Queue{QueueName: storage.QueueName{Name: "q"}})
+			})
+			<-lost
+			if !errors.Is(err, storage.ErrOutcomeUnknown) || runs != 1 {
+				t.Errorf("got %v after %d runs, want that the outcome is unknown after 1", err, runs)
+			}
+		})
+	}
 }
