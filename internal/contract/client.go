@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -148,6 +149,13 @@ func (c *Client) Try(ctx context.Context, method, path string, body any, header 
 		}
 	}
 	resp, err := c.http.Do(req)
+	// A server that refuses a body early, to a client that keeps no connection, closes at once: net/http may then fail to write the rest before it sees
+	// the answer. That has been given all the same, and will be given again.
+	for tries := 0; errors.Is(err, io.ErrClosedPipe) && req.GetBody != nil && tries < 5; tries++ {
+		if req.Body, err = req.GetBody(); err == nil {
+			resp, err = c.http.Do(req)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,9 @@ func init() {
 		for _, op := range []string{"edit", "enhance", "remix"} {
 			began := time.Now()
 			s.alice.Do(t, "POST", "/"+op, request(op, never)).Problem(t, 504, "deadline_exceeded")
-			wantEqual(t, op+" took", time.Since(began), 30*time.Second)
+			if took := time.Since(began); took < 30*time.Second || took > 30*time.Second+100*time.Millisecond { // the transaction that missed the deadline may be in the way for a moment
+				t.Errorf("%s took %v, want 30s", op, took)
+			}
 			s.balance(s.alice, 100)
 			id := s.submit(op, never)
 			time.Sleep(10*time.Minute - time.Second)
