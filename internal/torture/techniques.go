@@ -11,6 +11,7 @@ import (
 	"github.com/pollackq/pollack/internal/torture/fuzz"
 	"github.com/pollackq/pollack/internal/torture/histories"
 	"github.com/pollackq/pollack/internal/torture/kill"
+	"github.com/pollackq/pollack/internal/torture/nodes"
 	"github.com/pollackq/pollack/internal/torture/power"
 	"github.com/pollackq/pollack/internal/torture/requests"
 	"github.com/pollackq/pollack/internal/torture/rot"
@@ -34,6 +35,7 @@ var techniques = []*attack.Technique{
 	kill.Technique,
 	kill.Stale,
 	kill.Second,
+	nodes.Kill,
 	syscalls.Technique,
 	faults.Technique,
 	full.Technique,

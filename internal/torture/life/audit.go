@@ -118,6 +118,9 @@ func (a *auditor) load() {
 				a.wrong("job %s is there twice, as %v and %v", j.Name, a.found[j.Name].ID, j.ID)
 			}
 			a.found[j.Name] = j
+			if j.State == storage.Entering { // it has no position yet
+				return
+			}
 			if other := positions[j.Position]; other != "" {
 				a.wrong("jobs %s and %s have position %d both", other, j.Name, j.Position)
 			}

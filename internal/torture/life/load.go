@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
-	"github.com/pollackq/pollack/storage"
 )
 
 // queues is over how many queues a load spreads its jobs: q0, q1, ... Outboxes lead to the queue named outbox.
@@ -33,7 +32,7 @@ type Load struct {
 	Unsure  bool          // go on when the outcome of an operation is unknown, or the store failed: its server comes back
 	// Patience, if set, is when the context of each operation ends. One that returns much later ends the play.
 	Patience time.Duration
-	// Tx, if set, enqueues now and then, in a transaction of the user's.
+	// Tx, if set, enqueues now and then, in a transaction of the user's. It may give the job a key.
 	Tx func(ctx context.Context, queue string, j jobqueue.NewJob) (*jobqueue.Job, error) `json:"-"`
 }
 
@@ -148,7 +147,7 @@ func (p *player) enqueue(ctx context.Context) error {
 		var err error
 		if count == 1 {
 			var one *jobqueue.Job
-			if p.Tx != nil && size <= storage.MaxValue && p.rnd.IntN(8) == 0 {
+			if p.Tx != nil && key == "-" && p.rnd.IntN(8) == 0 {
 				one, err = p.Tx(ctx, q, jobs[0])
 			} else {
 				one, err = p.b.Queue(q).Enqueue(ctx, jobs[0])
@@ -205,8 +204,11 @@ func (p *player) useDelivery(ctx context.Context) error {
 		drop()
 		return p.do("acknext", args, func() (string, error) {
 			next, err := d.AckNext(ctx, p.options())
-			if errors.Is(err, jobqueue.ErrEmpty) { // the ack is done
+			switch {
+			case errors.Is(err, jobqueue.ErrEmpty): // the ack is done
 				return "", nil
+			case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // it may be
+				return "", fmt.Errorf("%w: %w", jobqueue.ErrOutcomeUnknown, err)
 			}
 			return p.hold(next), err
 		})
@@ -258,6 +260,7 @@ func (p *player) do(kind, args string, op func() (string, error)) error {
 	case p.Patience > 0 && took > p.Patience+lateness:
 		return fmt.Errorf("operation %d, %s, returned after %v, and its context had ended after %v: %w", n, kind, took, p.Patience, err)
 	case p.Unsure && (errors.Is(err, jobqueue.ErrOutcomeUnknown) || errors.Is(err, jobqueue.ErrStoreFailed)):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // it is the caller that does not wait
 	case errors.Is(err, jobqueue.ErrOutcomeUnknown), errors.Is(err, jobqueue.ErrStoreFailed), errors.Is(err, jobqueue.ErrStoreFull) && !p.GoOn:
 		return fmt.Errorf("operation %d, %s: %w", n, kind, err)
 	}
