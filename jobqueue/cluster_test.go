@@ -429,12 +429,21 @@ func TestAHintSaysHowManyItHasWoken(t *testing.T) {
 		if got := n.hear(storage.Change{Queue: work, Ready: 5}); got != 3 {
 			t.Errorf("of three: got %d woken, want 3", got)
 		}
+		synctest.Wait()
 		if got := n.listener.Receivers(work); got != 3 {
 			t.Errorf("got %d receivers, want 3", got)
 		}
-		for range all {
-			n.add(jobqueue.NewJob{})
-		}
+		n.set(func() {
+			n.onCommit = func() {
+				if got := n.listener.Receivers(work); got != 2 {
+					t.Errorf("one is about to be given a job: got %d receivers, want 2", got)
+				}
+			}
+		})
+		n.add(jobqueue.NewJob{})
+		n.set(func() { n.onCommit = nil })
+		n.add(jobqueue.NewJob{})
+		n.add(jobqueue.NewJob{})
 		for _, l := range all {
 			c.within(0, "a receiver", l)
 		}

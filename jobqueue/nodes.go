@@ -47,13 +47,13 @@ func (e ear) Changed(ch storage.Change) (woken int) {
 	return woken
 }
 
-// Receivers returns how many receivers of a queue there are.
-func (e ear) Receivers(q QueueName) int { return e.c.lines.Len(q) }
+// Receivers returns how many receivers of a queue a hint would wake.
+func (e ear) Receivers(q QueueName) int { return e.c.lines.InLine(q) }
 
 // Awaits returns what this process waits for.
 func (e ear) Awaits() storage.Awaited {
 	c := e.c
-	receivers, ends := c.lines.Members(), c.idle.Members()
+	receivers, ends := c.lines.InLines(), c.idle.InLines()
 	for _, q := range c.closing.of(receivers) {
 		ends[q]++
 	}

@@ -19,6 +19,8 @@ func (q *line[K, V]) next() *Waiter[K, V] {
 	return a
 }
 
+func (q *line[K, V]) inLine() int { return len(q.looking) + len(q.asleep) }
+
 // signal wakes up to n of those in line, who waited longest first, and returns how many.
 func (q *line[K, V]) signal(n int) (woken int) {
 	for ; woken < n; woken++ {

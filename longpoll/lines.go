@@ -108,15 +108,30 @@ func (l *Lines[K, V]) Len(key K) int {
 	return 0
 }
 
-// Members returns how many wait for each key, those that look or are reserved included.
-func (l *Lines[K, V]) Members() map[K]int {
+// InLine returns how many a signal for the key would wake: those that look or sleep and have not been signaled, and are not reserved.
+func (l *Lines[K, V]) InLine(key K) int {
+	if l.waiting.Load() == 0 {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	members := make(map[K]int, len(l.lines))
-	for key, q := range l.lines {
-		members[key] = q.members
+	if q := l.lines[key]; q != nil {
+		return q.inLine()
 	}
-	return members
+	return 0
+}
+
+// InLines returns InLine for all keys for which it is not 0.
+func (l *Lines[K, V]) InLines() map[K]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[K]int, len(l.lines))
+	for key, q := range l.lines {
+		if n := q.inLine(); n > 0 {
+			all[key] = n
+		}
+	}
+	return all
 }
 
 // Waiting returns how many wait for anything, those that look or are reserved included.

@@ -183,10 +183,19 @@ func TestSignalSaysHowManyItHasWoken(t *testing.T) {
 			go lines.Wait(ctx, "k", 0, func() (bool, error) { return false, nil })
 		}
 		go lines.Wait(ctx, "other", 0, func() (bool, error) { return false, nil })
-		synctest.Wait()
-		if got := lines.Members(); !maps.Equal(got, map[string]int{"k": 3, "other": 1}) {
-			t.Errorf("Members: got %v", got)
+		inLine := func(when string, want map[string]int) {
+			t.Helper()
+			if got := lines.InLines(); !maps.Equal(got, want) {
+				t.Errorf("%s: got %v in line, want %v", when, got, want)
+			}
+			for key, n := range want {
+				if got := lines.InLine(key); got != n {
+					t.Errorf("%s: got %d in line for %q, want %d", when, got, key, n)
+				}
+			}
 		}
+		synctest.Wait()
+		inLine("all sleep", map[string]int{"k": 3, "other": 1})
 		for _, c := range []struct {
 			key     string
 			n, want int
@@ -196,10 +205,18 @@ func TestSignalSaysHowManyItHasWoken(t *testing.T) {
 			}
 			synctest.Wait() // they look in vain
 		}
+		held, _ := lines.Reserve("k")
+		inLine("one is reserved", map[string]int{"k": 2, "other": 1})
+		lines.Signal("other", 1)
+		inLine("one has been signaled", map[string]int{"k": 2})
+		held.Release()
+		synctest.Wait()
+		inLine("all sleep again", map[string]int{"k": 3, "other": 1})
 		cancel()
 		synctest.Wait()
-		if got := lines.Members(); len(got) != 0 {
-			t.Errorf("Members, when all have left: got %v", got)
+		inLine("all have left", map[string]int{})
+		if got := lines.InLine("k"); got != 0 {
+			t.Errorf("all have left: got %d", got)
 		}
 	})
 }

@@ -154,7 +154,7 @@ type Notifier interface {
 type Listener interface {
 	// Changed takes a hint. Of jobs that became ready it says for how many it has woken receivers; the others are for other processes.
 	Changed(c Change) (woken int)
-	// Receivers returns how many receivers of a queue there are that sleep or look.
+	// Receivers returns how many receivers of a queue a Change would wake: those that sleep or look and are not about to be given a job.
 	Receivers(q QueueName) int
 	// Awaits returns all that the process waits for now. It takes time in proportion to that.
 	Awaits() Awaited

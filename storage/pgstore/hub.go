@@ -183,6 +183,7 @@ func (h *hub) connect(ctx context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 	}
+	config.ConnConfig.OnNotification = nil // a user's would take them
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, err
@@ -191,6 +192,9 @@ func (h *hub) connect(ctx context.Context) (*pgx.Conn, error) {
 		err = config.AfterConnect(ctx, conn)
 	}
 	hello := encode(h.self, 0, []item{{kind: sayHello}}, h.next)[0]
+	if err == nil { // the server may end sessions that are idle, which this one is by its nature
+		_, err = conn.Exec(ctx, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+	}
 	if err == nil {
 		_, err = conn.Exec(ctx, "LISTEN "+quoted(h.channel))
 	}

@@ -305,7 +305,7 @@ func (h *hub) tell(l storage.Listener, from nodeID, it *item) {
 
 // woke passes on what this node was told of and has no receivers for, or says that it has more.
 func (h *hub) woke(l storage.Listener, q storage.QueueName, n, woken int) {
-	left := l.Receivers(q) - woken
+	more := l.Receivers(q)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -321,6 +321,6 @@ func (h *hub) woke(l storage.Listener, q storage.QueueName, n, woken int) {
 		h.poke()
 	case h.mine[q] == 0:
 		delete(h.mine, q)
-		h.sayWaitsLocked(q, left)
+		h.sayWaitsLocked(q, more)
 	}
 }

@@ -291,7 +291,7 @@ func TestWhatANodeHasNoReceiversForGoesToTheNext(t *testing.T) {
 		t.Errorf("told %+v", l.changes)
 	}
 
-	h.say, l.wakes, l.receivers[work] = nil, 9, 7
+	h.say, l.wakes, l.receivers[work] = nil, 9, 5
 	h.mine[work] = 2
 	h.hear(from(3, item{kind: sayReady, node: h.self, queue: work, n: 2}))
 	if want := []item{{kind: sayWaits, queue: work, n: 5}}; !reflect.DeepEqual(h.say, want) {

@@ -1,15 +1,19 @@
 package pgstore
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pollackq/pollack/jobqueue"
@@ -560,4 +564,99 @@ func TestOneNodeOfAClusterDoesNotLag(t *testing.T) {
 		}
 	}
 	all[0].until("one of the others does not lag", func(*hub) bool { return punctual() == 1 })
+}
+
+// A muffled connection passes no notifications on, as behind a pooler in transaction mode.
+type muffled struct {
+	net.Conn
+	from *bufio.Reader
+	left int // of the message that is being passed on
+}
+
+func (m *muffled) Read(p []byte) (int, error) {
+	for m.left == 0 {
+		head, err := m.from.Peek(5) // a message of the server's: its type, its length without that
+		if err != nil {
+			return 0, err
+		}
+		m.left = 1 + int(binary.BigEndian.Uint32(head[1:]))
+		if head[0] == 'A' { // NotificationResponse
+			_, err = m.from.Discard(m.left)
+			m.left = 0
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	n, err := m.from.Read(p[:min(len(p), m.left)])
+	m.left -= n
+	return n, err
+}
+
+// A pooler that does not pass notifications on is found out, whatever it says to LISTEN.
+func TestANodeThatHearsNothingFallsBackToLooking(t *testing.T) {
+	pool := pgtest.Pool(t)
+	config := pool.Config()
+	config.ConnConfig.TLSConfig, config.ConnConfig.Fallbacks = nil, nil
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &muffled{Conn: conn, from: bufio.NewReader(conn)}, nil
+	}
+	through, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(through.Close)
+	o := Options{Schema: pgtest.Schema(t), Fallback: 50 * time.Millisecond}
+	a, b := newNode(t, pool, o), newNode(t, through, o)
+	b.until("it knows that it is deaf", func(h *hub) bool { return h.deaf })
+	from := b.parked(1)
+	j := a.add(jobqueue.NewJob{})
+	if d := get(t, "a receiver of b", from); d.ID != j.ID {
+		t.Errorf("got %v, want %v", d.ID, j.ID)
+	}
+	b.until("it looks whether somebody else listens", func(h *hub) bool { return h.crowd && !h.hearing })
+	a.stop()
+	b.until("nobody does", func(h *hub) bool { return !h.crowd && h.quiet.Load() })
+}
+
+// Who cannot listen still tells those who can.
+func TestANodeThatDoesNotListenTellsThoseWhoDo(t *testing.T) {
+	pool := pgtest.Pool(t)
+	schema := pgtest.Schema(t)
+	a := newNode(t, pool, Options{Schema: schema, Fallback: 20 * time.Millisecond, NoListen: true})
+	a.until("nobody listens", func(h *hub) bool { return h.quiet.Load() })
+	got := notifications(t, pool, a.store.hub.channel, func() { a.add(jobqueue.NewJob{}) })
+	if len(got) > 0 {
+		t.Errorf("nobody listens: got %+v", saysIn(t, got))
+	}
+	b := newNode(t, pool, Options{Schema: schema, Fallback: never})
+	a.until("somebody listens", func(h *hub) bool { return !h.quiet.Load() })
+	if _, err := b.q.TryReceive(b.ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	from := b.parked(1)
+	j := a.add(jobqueue.NewJob{})
+	if d := get(t, "a receiver of b", from); d.ID != j.ID {
+		t.Errorf("got %v, want %v", d.ID, j.ID)
+	}
+}
+
+// What a user does with notifications on connections of the pool's is no hindrance.
+func TestAUsersOwnNotificationsAreLeftToThem(t *testing.T) {
+	config := pgtest.Pool(t).Config()
+	config.ConnConfig.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	all := newNodesOf(t, 2, pool, Options{Schema: pgtest.Schema(t), Fallback: never})
+	from := all[1].parked(1)
+	all[0].add(jobqueue.NewJob{})
+	get(t, "a receiver", from)
 }
