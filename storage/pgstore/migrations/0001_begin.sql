@@ -48,6 +48,9 @@ CREATE TABLE {schema}.job (
 	payload  bytea,
 	result   bytea
 ) WITH (
+	-- The other half of a page is for the next versions of its jobs: each is delivered, and ends. Of a version that stays on its page only what has changed
+	-- is written to the log, not the payload.
+	fillfactor = 50,
 	autovacuum_vacuum_scale_factor = 0,
 	autovacuum_vacuum_threshold = 10000,
 	autovacuum_vacuum_cost_delay = 0,
