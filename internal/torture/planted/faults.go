@@ -393,4 +393,59 @@ var Faults = []*Fault{
 		File: "storage/boltstore/backup.go", Old: "if v == nil {\n", New: "if v == nil && string(k) == \"journal\" {\n\t\t\t\treturn nil\n\t\t\t}\n\t\t\tif v == nil {\n",
 		By: []string{"backup"},
 	},
+	{
+		Name: "ready-not-locked", What: "two nodes read the same pending job, and lease it both (I5)",
+		File: "storage/pgstore/statements.go", Old: "s.readySkip = s.ready + \" FOR UPDATE SKIP LOCKED\"", New: "s.readySkip = s.ready",
+		Apart: true, By: []string{"nodes", "nodekill"},
+	},
+	{
+		Name: "named-not-locked", What: "two nodes change the same job, and one undoes what the other did (I3, I6, I7)",
+		File: "storage/pgstore/statements.go", Old: "s.jobsSkip = s.jobs + \" FOR UPDATE SKIP LOCKED\"", New: "s.jobsSkip = s.jobs",
+		Apart: true, By: []string{"nodes"},
+	},
+	{
+		Name: "queue-version-not-compared", What: "a queue that another node has changed since it was read is written over (law 5)",
+		File: "storage/pgstore/statements.go", Old: " WHERE q.qid = u.qid AND q.version = u.version RETURNING", New: " WHERE q.qid = u.qid RETURNING",
+		Apart: true, By: []string{"nodes"},
+	},
+	{
+		Name: "position-not-counted", What: "where several jobs are added at once one position is given twice (promise 5)",
+		File: "storage/pgstore/statements.go", Old: "SET next = q.next + u.adds,", New: "SET next = q.next + u.adds - (u.adds > 1)::int,",
+		Apart: true, By: []string{"nodes", "nodekill"},
+	},
+	{
+		Name: "count-not-written", What: "what is added to two queues at once is counted for neither (I4)",
+		File: "storage/pgstore/flush.go", Old: "	if len(qids) == 0 {\n		return\n	}\n	args :=", New: "	if len(qids) != 1 {\n		return\n	}\n	args :=",
+		Apart: true, By: []string{"nodes", "nodekill"},
+	},
+	{
+		Name: "clock-of-the-process", What: "the time is that of the node, and not of the database (I9)",
+		File: "storage/pgstore/clock.go", Old: "t = t.UTC().Truncate(time.Microsecond)", New: "t = time.Now().UTC().Truncate(time.Microsecond)",
+		Apart: true, By: []string{"nodes"},
+	},
+	{
+		Name: "unknown-is-success", What: "a commit whose answer was lost is told as done (I1, I3)",
+		File: "storage/pgstore/store.go", Old: "c.result = result{err: fmt.Errorf(\"%w: %w\", storage.ErrOutcomeUnknown, err)}", New: "c.result = result{}",
+		Apart: true, By: []string{"nodes", "nodekill"},
+	},
+	{
+		Name: "unknown-is-retried", What: "a commit whose answer was lost is done again (law 2)",
+		File: "storage/pgstore/store.go", Old: "	case certain(err):\n", New: "	case certain(err) || judge(err) == lost:\n",
+		Apart: true, By: []string{"nodes", "./storage/pgstore TestALostAnswerToACommitIsUnknownInEveryModeOfPgx"},
+	},
+	{
+		Name: "told-before-the-commit-is-sent", What: "callers are told that their calls are done, and then these are committed (I1, I3)",
+		File: "storage/pgstore/store.go", Old: "	err := t.flush(func(b *pgx.Batch) {\n", New: "	for _, c := range done {\n		c.answer()\n	}\n	done = nil\n	err := t.flush(func(b *pgx.Batch) {\n",
+		Apart: true, By: []string{"nodekill", "nodes"},
+	},
+	{
+		Name: "closed-is-certain", What: "what pgx calls safe to try again is, though the commit may have been sent (law 2)",
+		File: "storage/pgstore/errors.go", Old: "pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed)", New: "pgconn.SafeToRetry(err)",
+		Apart: true, By: []string{"./storage/pgstore TestALostAnswerToACommitIsUnknownInEveryModeOfPgx"},
+	},
+	{
+		Name: "tombstone-not-found", What: "who waited for the row of a job does not find the tombstone that took its place (I3)",
+		File: "storage/pgstore/fetch.go", Old: "	} else if t.mode != viewing {\n		again,", New: "	} else if t.mode != viewing && len(ids) == 0 {\n		again,",
+		Apart: true, By: []string{"./storage/pgstore TestWhatTakesAJobsPlaceIsFoundByThoseWhoWaitedForIt"},
+	},
 }

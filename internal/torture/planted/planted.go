@@ -91,8 +91,8 @@ func (f *Fault) overlay(dir string) (string, error) {
 
 // runTest expects a test of the library to fail.
 func runTest(ctx context.Context, overlay, pkg, test string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-overlay", overlay, "-run", test, pkg)
-	cmd.Dir = root
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-overlay", overlay, "-run", test, ".")
+	cmd.Dir = filepath.Join(root, pkg) // some are in modules of their own
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
