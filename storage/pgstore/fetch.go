@@ -15,40 +15,23 @@ import (
 
 // A request says what is to be fetched in one trip.
 type request struct {
-	begin    string // a statement before all others
 	ids      []storage.ID
 	keys     []storage.Key
 	queues   []storage.QueueName
-	jobs     []storage.QueueName       // of ids, their queues: not by name
+	qids     []int32                   // of queues, too
 	ready    map[storage.QueueName]int // so many of the first
 	counts   []*queue                  // of queues that are known
 	countsOf []storage.QueueName       // of queues that are being fetched
 	payloads bool                      // also of ids and ready
 	results  bool                      // also of ids
-	ends     bool                      // also the queues of ids
+	ends     bool                      // the jobs of ids are about to end
 	clock    bool
 }
 
 // fetch asks the database for what is wanted and keeps it. What is there already stays as it is.
 func (t *txn) fetch(r request) error {
 	b := &pgx.Batch{}
-	if r.begin != "" {
-		b.Queue(r.begin)
-	}
 	sql := &t.s.sql
-	if len(r.queues) > 0 {
-		accounts, names := make([]string, len(r.queues)), make([]string, len(r.queues))
-		for i, n := range r.queues {
-			accounts[i], names[i] = n.Account, n.Name
-		}
-		b.Queue(sql.queues, accounts, names).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, r.queues) })
-	}
-	if len(r.countsOf) > 0 {
-		for _, name := range r.countsOf {
-			b.Queue(sql.counts+"(SELECT qid FROM "+t.s.schema+".queue WHERE account = $1 AND name = $2)", name.Account, name.Name).
-				QueryRow(func(row pgx.Row) error { return keepCounts(row, t.queues[name]) })
-		}
-	}
 	var held []storage.ID
 	if len(r.ids) > 0 {
 		text := sql.jobs
@@ -64,7 +47,7 @@ func (t *txn) fetch(r request) error {
 			return err
 		})
 		if t.mode != viewing {
-			b.Queue(sql.queuesOfJobs, ids).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, nil) })
+			b.Queue(sql.queuesOfJobs, ids).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, nil, false) })
 		}
 	}
 	type match struct {
@@ -87,6 +70,7 @@ func (t *txn) fetch(r request) error {
 			return err
 		})
 	}
+	lists := make(map[storage.QueueName][]*rec, len(r.ready))
 	for name, n := range r.ready {
 		text := sql.readySkip
 		if t.mode == viewing {
@@ -97,21 +81,22 @@ func (t *txn) fetch(r request) error {
 			if err != nil {
 				return err
 			}
-			q := t.queues[name]
-			q.ready.read, q.ready.whole, q.ready.list = true, len(list) < n, list
-			for _, r := range list {
-				r.listed = q
-				if r.queue == nil && r.bad == nil {
-					r.queue = q
-				}
-			}
+			lists[name] = list
 			return nil
 		})
 	}
 	for _, q := range r.counts {
 		b.Queue(sql.counts+"$1", q.qid).QueryRow(func(row pgx.Row) error { return keepCounts(row, q) })
 	}
-	if r.clock {
+	// The clock is read last: what was read before was written before.
+	switch {
+	case len(r.queues)+len(r.qids) > 0:
+		accounts, names := make([]string, len(r.queues)), make([]string, len(r.queues))
+		for i, n := range r.queues {
+			accounts[i], names[i] = n.Account, n.Name
+		}
+		b.Queue(sql.queues, accounts, names, r.qids).Query(func(rows pgx.Rows) error { return t.keepQueues(rows, r.queues, r.clock) })
+	case r.clock:
 		b.Queue(sql.clock).QueryRow(func(row pgx.Row) error {
 			var now time.Time
 			if err := row.Scan(&now); err != nil {
@@ -121,8 +106,22 @@ func (t *txn) fetch(r request) error {
 			return nil
 		})
 	}
+	for _, name := range r.countsOf {
+		b.Queue(sql.counts+"(SELECT qid FROM "+t.s.schema+".queue WHERE account = $1 AND name = $2)", name.Account, name.Name).
+			QueryRow(func(row pgx.Row) error { return keepCounts(row, t.queues[name]) })
+	}
 	if err := t.send(b); err != nil {
 		return err
+	}
+	for name, list := range lists {
+		q := t.queues[name]
+		q.ready.read, q.ready.whole, q.ready.list = true, len(list) < r.ready[name], list
+		for _, r := range list {
+			r.listed = q
+			if r.queue == nil && r.bad == nil {
+				r.queue = q
+			}
+		}
 	}
 	for _, id := range r.ids {
 		if k := t.jobs[id]; k == nil || t.mode != viewing && !k.locked || k.assumed && k.now.job == nil {
@@ -224,6 +223,10 @@ func (t *txn) send(b *pgx.Batch) error {
 	if t.err != nil {
 		return t.err
 	}
+	if t.begin != "" {
+		b.QueuedQueries = append([]*pgx.QueuedQuery{{SQL: t.begin}}, b.QueuedQueries...)
+		t.begin = ""
+	}
 	t.s.trips.Add(1)
 	if err := t.db.SendBatch(t.ctx, b).Close(); err != nil {
 		return t.fail(err)
@@ -245,23 +248,28 @@ func (t *txn) one(dst []any, text string, args ...any) (found bool, err error) {
 	return found, err
 }
 
-// keepQueues keeps the queues of rows, and that those of names which are not among them are not there.
-func (t *txn) keepQueues(rows pgx.Rows, names []storage.QueueName) error {
-	var q queue
+// keepQueues keeps the queues of rows, and that those of names which are not among them are not there. Each row has the clock, too.
+func (t *txn) keepQueues(rows pgx.Rows, names []storage.QueueName, clock bool) error {
+	var now time.Time
+	var qid pgtype.Int4
+	var account, name pgtype.Text
+	var version, next pgtype.Int8
 	var settings []byte
-	_, err := pgx.ForEachRow(rows, []any{&q.qid, &q.name.Account, &q.name.Name, &q.version, &q.next, &settings}, func() error {
-		if t.queues[q.name] != nil {
+	_, err := pgx.ForEachRow(rows, []any{&now, &qid, &account, &name, &version, &next, &settings}, func() error {
+		n := storage.QueueName{Account: account.String, Name: name.String}
+		if !qid.Valid || t.queues[n] != nil && !t.queues[n].guessed {
 			return nil
 		}
-		rec, err := decodeQueue(q.name, settings)
+		rec, err := decodeQueue(n, settings)
 		if err != nil {
 			return err
 		}
-		kept := q
-		kept.was, kept.now = rec, rec
-		t.keepQueue(&kept)
+		t.keepQueue(&queue{name: n, qid: qid.Int32, was: rec, now: rec, version: version.Int64, next: uint64(next.Int64)})
 		return nil
 	})
+	if clock && err == nil {
+		t.now = t.s.clock.read(now)
+	}
 	for _, n := range names {
 		if err == nil && t.queues[n] == nil {
 			t.queues[n] = &queue{name: n}
@@ -618,8 +626,8 @@ func (t *txn) Chunk(blob storage.ID, n uint32) ([]byte, error) {
 
 func uuid(id storage.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
 
-func uuids(ids []storage.ID) []pgtype.UUID {
-	u := make([]pgtype.UUID, len(ids))
+func uuids(ids []storage.ID) pgtype.FlatArray[pgtype.UUID] {
+	u := make(pgtype.FlatArray[pgtype.UUID], len(ids))
 	for i, id := range ids {
 		u[i] = uuid(id)
 	}

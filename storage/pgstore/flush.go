@@ -39,11 +39,12 @@ func (t *txn) flush(last func(*pgx.Batch)) error {
 	t.note()
 	gone, set, add := t.sorted()
 	sql := &t.s.sql
+	t.queueSame(b)
 	if len(gone) > 0 {
-		b.Queue(sql.remove, gone)
+		queueRemove(b, sql, gone)
 	}
 	if len(set) > 0 {
-		queueUpdate(b, sql.update, set)
+		queueUpdate(b, sql, set)
 	}
 	queues := t.changedQueues()
 	made, err := t.queueQueues(b, queues)
@@ -69,7 +70,7 @@ func (t *txn) flush(last func(*pgx.Batch)) error {
 }
 
 // sorted returns the ids of jobs to be deleted, the records of those to be changed and of those to be added.
-func (t *txn) sorted() (gone []pgtype.UUID, set, add []*rec) {
+func (t *txn) sorted() (gone, set, add []*rec) {
 	for _, r := range t.dirty {
 		was, now := r.was.job, r.now.job
 		switch same := was != nil && now != nil && was.Spec == now.Spec; {
@@ -78,7 +79,7 @@ func (t *txn) sorted() (gone []pgtype.UUID, set, add []*rec) {
 		case same:
 		default:
 			if was != nil {
-				gone = append(gone, uuid(r.id))
+				gone = append(gone, r)
 			}
 			if now != nil {
 				add = append(add, r)
@@ -86,8 +87,10 @@ func (t *txn) sorted() (gone []pgtype.UUID, set, add []*rec) {
 		}
 	}
 	// Everybody takes the locks on jobs in the same order. Those of new jobs' keys are locks, too.
-	slices.SortFunc(gone, func(a, b pgtype.UUID) int { return slices.Compare(a.Bytes[:], b.Bytes[:]) })
-	slices.SortFunc(add, func(a, b *rec) int { return a.id.Compare(b.id) })
+	byID := func(a, b *rec) int { return a.id.Compare(b.id) }
+	slices.SortFunc(gone, byID)
+	slices.SortFunc(set, byID)
+	slices.SortFunc(add, byID)
 	return gone, set, add
 }
 
@@ -105,10 +108,60 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
-func queueUpdate(b *pgx.Batch, text string, recs []*rec) {
+// queueSame has what was guessed compared: the versions of queues, and the clock.
+func (t *txn) queueSame(b *pgx.Batch) {
+	if !t.guessedNow {
+		return
+	}
+	var qids []int32
+	var versions []int64
+	for _, q := range t.queues {
+		if q.guessed {
+			qids, versions = append(qids, q.qid), append(versions, q.version)
+		}
+	}
+	b.Queue(t.s.sql.same, qids, versions, stamp(t.now), len(qids)+1).QueryRow(func(row pgx.Row) error {
+		var now time.Time
+		err := row.Scan(nil, &now)
+		if err == nil {
+			t.s.clock.read(now)
+		}
+		return err
+	})
+}
+
+// expected returns the status that a remembered record is to have, as the database has it; nil for others.
+func (r *rec) expected() []byte {
+	if !r.guessed {
+		return nil
+	}
+	return record.AppendStatus(nil, &r.was.job.Status)
+}
+
+func guessedAny(recs []*rec) bool {
+	return slices.ContainsFunc(recs, func(r *rec) bool { return r.guessed })
+}
+
+func queueRemove(b *pgx.Batch, sql *statements, recs []*rec) {
+	ids := make(pgtype.FlatArray[pgtype.UUID], len(recs))
+	for i, r := range recs {
+		ids[i] = uuid(r.id)
+	}
+	if !guessedAny(recs) {
+		b.Queue(sql.remove, ids)
+		return
+	}
+	expected := make(pgtype.FlatArray[[]byte], len(recs))
+	for i, r := range recs {
+		expected[i] = r.expected()
+	}
+	b.Queue(sql.removeSame, ids, expected, len(recs)).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
+}
+
+func queueUpdate(b *pgx.Batch, sql *statements, recs []*rec) {
 	n := len(recs)
-	ids, states, dues := make([]pgtype.UUID, n), make([]int16, n), make([]pgtype.Timestamptz, n)
-	statuses, results, changed := make([][]byte, n), make([][]byte, n), make([]int16, n)
+	ids, states, dues := make(pgtype.FlatArray[pgtype.UUID], n), make(pgtype.FlatArray[int16], n), make(pgtype.FlatArray[pgtype.Timestamptz], n)
+	statuses, results, changed := make(pgtype.FlatArray[[]byte], n), make(pgtype.FlatArray[[]byte], n), make(pgtype.FlatArray[int16], n)
 	var buf []byte
 	for i, r := range recs {
 		j := r.now.job
@@ -124,15 +177,23 @@ func queueUpdate(b *pgx.Batch, text string, recs []*rec) {
 			changed[i] |= 2
 		}
 	}
-	b.Queue(text, ids, states, dues, statuses, results, changed)
+	if !guessedAny(recs) {
+		b.Queue(sql.update, ids, states, dues, statuses, results, changed)
+		return
+	}
+	expected := make(pgtype.FlatArray[[]byte], n)
+	for i, r := range recs {
+		expected[i] = r.expected()
+	}
+	b.Queue(sql.updateSame, ids, states, dues, statuses, results, changed, expected, n).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 }
 
 func queueInsert(b *pgx.Batch, text string, recs []*rec) {
 	n := len(recs)
-	ids, qids, backs, positions := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n), make([]int64, n)
-	accounts, keys := make([]string, n), make([]*string, n)
-	states, priorities, dues := make([]int16, n), make([]int16, n), make([]pgtype.Timestamptz, n)
-	specs, statuses, payloads, results := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	ids, qids, backs, positions := make(pgtype.FlatArray[pgtype.UUID], n), make(pgtype.FlatArray[int32], n), make(pgtype.FlatArray[int64], n), make(pgtype.FlatArray[int64], n)
+	accounts, keys := make(pgtype.FlatArray[string], n), make(pgtype.FlatArray[*string], n)
+	states, priorities, dues := make(pgtype.FlatArray[int16], n), make(pgtype.FlatArray[int16], n), make(pgtype.FlatArray[pgtype.Timestamptz], n)
+	specs, statuses, payloads, results := make(pgtype.FlatArray[[]byte], n), make(pgtype.FlatArray[[]byte], n), make(pgtype.FlatArray[[]byte], n), make(pgtype.FlatArray[[]byte], n)
 	var buf []byte
 	for i, r := range recs {
 		j := r.now.job
@@ -259,7 +320,9 @@ func (t *txn) settle(after map[int32]int64) {
 			}
 		}
 	}
+	t.s.memory.note(t)
 	for _, r := range t.dirty {
+		r.guessed = false
 		r.was, r.dirty, r.assumed, r.keyAssumed, r.gets = r.now, false, false, false, false
 		r.listed, r.fresh = nil, nil
 	}

@@ -21,6 +21,7 @@ type call struct {
 	sealed atomic.Bool // by the lane, which then answers it, or by its caller who withdrew it
 	ours   bool        // sealed by the lane
 	done   chan struct{}
+	fresh  bool      // nothing remembered is used any more
 	strict bool      // nothing is taken for granted any more: see txn.strict
 	since  time.Time // when it was begun
 	rivals int       // how often others were quicker

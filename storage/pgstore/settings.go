@@ -13,6 +13,8 @@ func settings(o Options) string {
 		"enable_seqscan = off", "enable_bitmapscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
 		"enable_indexscan = on", "enable_indexonlyscan = on", "enable_nestloop = on", "enable_sort = on",
 		"plan_cache_mode = force_generic_plan", "jit = off", "max_parallel_workers_per_gather = 0",
+		// What is sent in one trip is a transaction that says nothing of itself.
+		"default_transaction_isolation = 'read committed'", "default_transaction_read_only = off",
 		// Names without a schema are PostgreSQL's own, whatever somebody has put before them.
 		"search_path = pg_catalog",
 		// What is sent and received as text is to be read as it was written.

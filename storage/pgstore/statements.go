@@ -35,7 +35,10 @@ type statements struct {
 	chunk        string
 
 	remove       string
+	removeSame   string // what is remembered is compared
 	update       string
+	updateSame   string // likewise
+	same         string
 	lockQueues   string
 	shutQueues   string // those that somebody has locked
 	putQueues    string
@@ -69,9 +72,13 @@ func newStatements(schema string) statements {
 	q := func(text string) string { return strings.ReplaceAll(text, "{s}", schema) }
 	s := statements{
 		clock: q("SELECT {s}.clock()"),
-		queues: q("SELECT " + queueColumns + " FROM unnest($1::text[], $2::text[]) AS n(account, name)" +
-			" JOIN {s}.queue q ON q.account = n.account AND q.name = n.name"),
-		queuesOfJobs: q("SELECT " + queueColumns + " FROM {s}.queue q WHERE q.qid = ANY(ARRAY(SELECT DISTINCT qid FROM {s}.job WHERE id = ANY($1::uuid[])))"),
+		queues: q("SELECT {s}.clock(), " + queueColumns + " FROM (SELECT) AS one LEFT JOIN (" +
+			"SELECT q.* FROM unnest($1::text[], $2::text[]) AS n(account, name) JOIN {s}.queue q ON q.account = n.account AND q.name = n.name" +
+			" UNION ALL SELECT q.* FROM {s}.queue q WHERE q.qid = ANY($3::integer[])) AS q ON true"),
+		same: q("SELECT {s}.want((SELECT count(*) FROM unnest($1::integer[], $2::bigint[]) AS u(qid, version)" +
+			" JOIN {s}.queue q ON q.qid = u.qid AND q.version = u.version)" +
+			" + (abs(extract(epoch FROM {s}.clock() - $3::timestamptz)) < 0.25)::integer, $4::bigint), {s}.clock()"),
+		queuesOfJobs: q("SELECT {s}.clock(), " + queueColumns + " FROM {s}.queue q WHERE q.qid = ANY(ARRAY(SELECT DISTINCT qid FROM {s}.job WHERE id = ANY($1::uuid[])))"),
 		queuePage: q("SELECT " + queueColumns + " FROM {s}.queue q WHERE (q.account, q.name) > ($1::text, $2::text)" +
 			" ORDER BY q.account, q.name LIMIT $3::bigint"),
 		counts: q("SELECT " + strings.Join(sums, ", ") + " FROM {s}.count WHERE qid = "),
@@ -95,11 +102,19 @@ func newStatements(schema string) statements {
 		chunk: q("SELECT bytes FROM {s}.chunk WHERE blob = $1 AND n = $2::bigint"),
 
 		remove: q("DELETE FROM {s}.job WHERE id = ANY($1::uuid[])"),
+		removeSame: q("WITH done AS (DELETE FROM {s}.job j USING unnest($1::uuid[], $2::bytea[]) AS u(id, status)" +
+			" WHERE j.id = u.id AND (u.status IS NULL OR j.status = u.status) RETURNING 1) SELECT {s}.want(count(*), $3::bigint) FROM done"),
 		update: q("UPDATE {s}.job j SET state = u.state, due = u.due, status = u.status," +
 			" result = CASE WHEN u.changed & 1 <> 0 THEN u.result ELSE j.result END," +
 			" payload = CASE WHEN u.changed & 2 <> 0 THEN NULL ELSE j.payload END" +
 			" FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::smallint[])" +
 			" AS u(id, state, due, status, result, changed) WHERE j.id = u.id"),
+		updateSame: q("WITH done AS (UPDATE {s}.job j SET state = u.state, due = u.due, status = u.status," +
+			" result = CASE WHEN u.changed & 1 <> 0 THEN u.result ELSE j.result END," +
+			" payload = CASE WHEN u.changed & 2 <> 0 THEN NULL ELSE j.payload END" +
+			" FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::smallint[], $7::bytea[])" +
+			" AS u(id, state, due, status, result, changed, expected)" +
+			" WHERE j.id = u.id AND (u.expected IS NULL OR j.status = u.expected) RETURNING 1) SELECT {s}.want(count(*), $8::bigint) FROM done"),
 		lockQueues: q("SELECT FROM {s}.queue WHERE qid = ANY($1::integer[]) ORDER BY qid FOR NO KEY UPDATE"),
 		shutQueues: q("WITH free AS (SELECT qid FROM {s}.queue WHERE qid = ANY($1::integer[]) FOR NO KEY UPDATE SKIP LOCKED)" +
 			" SELECT qid FROM {s}.queue WHERE qid = ANY($1::integer[]) AND qid NOT IN (SELECT qid FROM free)"),

@@ -24,6 +24,7 @@ type Store struct {
 	pool   *pgxpool.Pool // the store's own
 	clock  clock
 	counts folds
+	memory memory
 	hub    *hub
 	shut   shut
 
@@ -287,7 +288,7 @@ func (s *Store) retry(calls []*call, err error) (again []*call) {
 		default:
 			c.rivals++
 			over = c.rivals > most
-			c.strict = c.strict || v == exists
+			c.fresh, c.strict = true, c.strict || v == exists
 		}
 		switch {
 		case c.ctx.Err() != nil:
@@ -318,13 +319,26 @@ func (s *Store) retryEach(calls []*call, err error) (again []*call) {
 
 // prefetch begins a transaction and reads what calls say they are going to read.
 func (t *txn) prefetch(begin string, calls []*call) error {
-	r := request{begin: begin, clock: true}
+	t.begin = begin
+	fresh := t.mode != shared
+	for _, c := range calls {
+		t.strict = t.strict || c.strict
+		fresh = fresh || c.fresh || c.strict
+	}
+	if !fresh && t.s.memory.recall(t, calls) {
+		return nil
+	}
+	r := request{clock: true}
 	var ids map[storage.ID]bool
 	var names map[storage.QueueName]bool
 	var keys map[storage.Key]bool
 	for _, c := range calls {
 		for _, id := range c.reads.Jobs {
-			add(&ids, &r.ids, id)
+			if g := t.jobs[id]; g == nil {
+				add(&ids, &r.ids, id)
+			} else if name := g.was.job.Queue; c.reads.Ends {
+				add(&names, &r.queues, name)
+			}
 		}
 		for _, k := range c.reads.Keys {
 			if k.Name != "" {
@@ -343,7 +357,6 @@ func (t *txn) prefetch(begin string, calls []*call) error {
 		r.payloads = r.payloads || c.reads.Payloads
 		r.results = r.results || c.reads.Results
 		r.ends = r.ends || c.reads.Ends
-		t.strict = t.strict || c.strict
 	}
 	for _, q := range r.queues {
 		if t.s.counts.wanted(q) {
@@ -515,6 +528,13 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 	}
 	undone := m == alone && !wrote // what it did write the database undoes
 	if undone || !wrote && !t.unflushed() {
+		if t.begin != "" { // nothing was sent
+			conn.Release()
+			for _, c := range done {
+				c.answer()
+			}
+			return again
+		}
 		held := t.holds()
 		if held { // whoever calls next is not to find what it wants locked
 			s.finish(conn, nil)
@@ -532,6 +552,10 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 			for _, p := range s.hub.payloads(&t.told) {
 				b.Queue(s.sql.notify, s.hub.channel, p)
 			}
+		}
+		if t.begin != "" { // what is sent in one trip is a transaction without being called one
+			t.begin = ""
+			return
 		}
 		b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 			if tag.String() != "COMMIT" {
@@ -553,6 +577,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 			s.opts.Logger.Warn("the server takes no more notifications: a node does not read its own; for a minute none are sent", "err", err)
 			s.mutedUntil.Store(time.Now().Add(time.Minute).UnixNano())
 		}
+		s.memory.forget(t)
 		s.finish(conn, err)
 		if m == shared && judge(err) == locked && s.findShut(t) {
 			return append(again, done...) // those that want what is locked will wait for it by themselves

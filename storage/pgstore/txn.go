@@ -33,6 +33,9 @@ type txn struct {
 	// again so.
 	strict bool
 	now    time.Time
+	begin  string // what begins the transaction; empty once it has begun
+	// guessedNow says that now was not read. See memory for what else may be guessed.
+	guessedNow bool
 
 	jobs   map[storage.ID]*rec
 	keys   map[storage.Key]*rec // nil: no job has the key
@@ -43,7 +46,8 @@ type txn struct {
 	undo   []undo  // of the call that runs
 	size   int     // of the values that are not yet flushed, in bytes
 	wrote  bool    // the call that runs has written
-	guess  bool    // and took for granted that an id or key is free
+	guess  bool    // and took for granted that an id or key is free, or used what was remembered
+	used   []*rec  // of what is remembered
 	flushd bool    // something has been flushed
 	told   changes // of what has been flushed
 	err    error   // why the transaction is lost
@@ -68,6 +72,8 @@ type rec struct {
 	gets   bool   // a position, in the next flush:
 	at     uint64 // which of those that its queue gives
 	locked bool
+	// guessed says that was is remembered, and not locked: its status is compared when it is written.
+	guessed bool
 	// assumed and keyAssumed say that id and key were taken to be free without asking the database, which will say so if they are not.
 	assumed    bool
 	keyAssumed bool
@@ -107,6 +113,7 @@ type queue struct {
 	next    uint64 // as the database has it
 	adds    uint64 // positions given in this transaction since
 	entered bool   // jobs without a position were added
+	guessed bool   // was, version and next are remembered: the version is compared in the end
 
 	counted bool           // base is known
 	base    storage.Counts // as the database has it
@@ -142,7 +149,7 @@ func (s *Store) newTxn(ctx context.Context, db batcher, m mode) *txn {
 
 // run runs one call's function, and undoes what it wrote unless it returns nil.
 func (t *txn) run(fn func(*txn) error) (r result) {
-	t.undo, t.wrote, t.guess = t.undo[:0], false, false
+	t.undo, t.used, t.wrote, t.guess = t.undo[:0], t.used[:0], false, t.guessedNow
 	returned := false
 	defer func() {
 		if returned {
@@ -173,6 +180,9 @@ func (t *txn) run(fn func(*txn) error) (r result) {
 	case r.err != nil:
 		r.put = t.guess
 		t.rollback()
+	case !t.verified():
+		r.put = true
+		t.rollback()
 	default:
 		r.wrote = t.wrote
 	}
@@ -181,6 +191,19 @@ func (t *txn) run(fn func(*txn) error) (r result) {
 
 // singular reports whether what ended the call that runs concerns it alone.
 func (t *txn) singular() bool { return errors.Is(t.err, errAlone) || errors.Is(t.err, errHeld) }
+
+// verified reports whether all guesses that the call used will be compared when the transaction is written.
+func (t *txn) verified() bool {
+	if t.guess && !t.wrote {
+		return false
+	}
+	for _, r := range t.used {
+		if r.now.job == r.was.job {
+			return false
+		}
+	}
+	return true
+}
 
 // rollback undoes what the call that runs wrote. Where it is the only one the database does that.
 func (t *txn) rollback() {
@@ -289,6 +312,9 @@ func (t *txn) find(id storage.ID) (*rec, error) {
 	if r.bad != nil {
 		return nil, r.bad
 	}
+	if r.guessed {
+		t.guess, t.used = true, append(t.used, r)
+	}
 	if r.now.job == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -301,6 +327,7 @@ func (t *txn) queue(name storage.QueueName) (*queue, error) {
 		return nil, t.err
 	}
 	if q := t.queues[name]; q != nil {
+		t.guess = t.guess || q.guessed
 		return q, nil
 	}
 	if err := t.fetch(request{queues: []storage.QueueName{name}}); err != nil {
