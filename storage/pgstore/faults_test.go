@@ -147,8 +147,11 @@ func (n node) together(fns ...func() error) []error {
 	for i, fn := range fns {
 		all.Go(func() { errs[i] = fn() })
 	}
-	for n.Waiting() < len(fns) {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(long); n.Waiting() < len(fns); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Error("not all of them call Update")
+			break
+		}
 	}
 	close(free)
 	all.Wait()
@@ -315,6 +318,9 @@ func (n node) load(callers int) (l *ledger, stop func()) {
 				err := n.add(short, j)
 				end()
 				l.tried.Add(1)
+				if errors.Is(err, storage.ErrClosed) {
+					return
+				}
 				l.mu.Lock()
 				switch {
 				case err == nil:

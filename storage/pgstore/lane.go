@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,9 @@ type call struct {
 	rivals int       // how often others were quicker
 	losses int       // how often the connection was lost
 	waits  int       // how often what it wants was locked
+
+	inside    bool // its function is running
+	elsewhere bool // another goroutine answers it, or will bring it back
 	result
 }
 
@@ -96,6 +100,15 @@ func (c *call) take() bool {
 // answer lets the caller go on.
 func (c *call) answer() { close(c.done) }
 
+func (c *call) answered() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // fail answers a call with an error, unless its caller has withdrawn it.
 func (c *call) fail(err error) {
 	if c.take() {
@@ -145,20 +158,53 @@ func (l *lane) nudge() {
 
 // loop runs what is waiting until the lane is closed and nothing waits any more.
 func (l *lane) loop() {
-	defer close(l.stopped)
+	ended := false
+	defer func() {
+		if ended {
+			close(l.stopped)
+			return
+		}
+		l.nudge()
+		go l.loop()
+	}()
 	for {
 		<-l.wake
 		for l.waiting.Load() > 0 {
 			l.gather()
-			l.run(l.take())
+			l.serve(l.take())
 		}
 		l.mu.Lock()
 		over := l.closed && len(l.pending) == 0 && l.away == 0
 		l.mu.Unlock()
-		if over {
+		if ended = over; ended {
 			return
 		}
 	}
+}
+
+// errExit says that a function did what it must not.
+var errExit = errors.New("pgstore: the function has ended its goroutine")
+
+// serve runs calls. Should a function end its goroutine, which is this one, that costs the others no more than another run.
+func (l *lane) serve(calls []*call) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		for _, c := range calls {
+			switch {
+			case c.elsewhere || c.answered():
+			case c.inside:
+				c.fail(errExit)
+			default:
+				l.leave()
+				l.comeBack(c)
+			}
+		}
+	}()
+	l.run(calls)
+	returned = true
 }
 
 // gather lets callers that are about to call do so: it yields until the number waiting stops growing. Without it the callers whom one
@@ -189,6 +235,9 @@ func (l *lane) take() []*call {
 	clear(l.pending[rest:])
 	l.pending = l.pending[:rest]
 	l.waiting.Add(int64(-n))
+	for _, c := range calls {
+		c.elsewhere = false
+	}
 	return calls
 }
 

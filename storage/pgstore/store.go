@@ -110,10 +110,10 @@ func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx)
 }
 
 // Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open. While the database
-// is out of reach it waits no longer than half a minute.
+// is out of reach that takes half a minute at most.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		defer time.AfterFunc(2*patience, s.end).Stop()
+		defer time.AfterFunc(patience, s.end).Stop()
 		s.updates.close()
 		s.views.close()
 		s.running.Wait()
@@ -226,7 +226,7 @@ func (s *Store) viewOnce(conn *pgxpool.Conn, calls []*call) (again, each []*call
 			continue
 		}
 		s.calls.Add(1)
-		r := t.run(c.fn)
+		r := t.call(c)
 		if err = t.lost(); err != nil {
 			again = calls[i:]
 			break
@@ -449,8 +449,14 @@ func (s *Store) update(calls []*call) {
 // launch runs a call in a transaction of its own, which may wait for others.
 func (s *Store) launch(c *call) {
 	s.running.Add(1)
+	c.elsewhere = true
 	go func() {
 		defer s.running.Done()
+		defer func() {
+			if c.inside {
+				c.fail(errExit)
+			}
+		}()
 		select {
 		case s.singles <- struct{}{}:
 		case <-c.ctx.Done():
@@ -478,6 +484,7 @@ func (s *Store) await(c *call) {
 	}
 	pause := min(time.Millisecond<<min(c.waits, 6), s.opts.LockTimeout)
 	c.held, c.waits = false, c.waits+1
+	c.elsewhere = true
 	s.updates.leave()
 	go func() {
 		if !s.rest(c.ctx, pause) {
@@ -512,7 +519,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 			continue
 		}
 		s.calls.Add(1)
-		r := t.run(c.fn)
+		r := t.call(c)
 		if err := t.lost(); err != nil {
 			s.finish(conn, err)
 			return s.retryEach(append(append(again, done...), calls[i:]...), err)
@@ -595,6 +602,19 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		}
 	}
 	return again
+}
+
+// call runs a call's function.
+func (t *txn) call(c *call) result {
+	c.inside = true
+	defer func() {
+		if conn, ok := t.db.(*pgxpool.Conn); ok && c.inside { // see errExit
+			t.s.drop(conn)
+		}
+	}()
+	r := t.run(c.fn)
+	c.inside = false
+	return r
 }
 
 // holds reports whether the transaction has locked anything.
