@@ -377,7 +377,7 @@ func TestALookTellsWhatIsNew(t *testing.T) {
 		return k.changes(queues, []storage.ID{id}, rows)
 	}
 	row := func(version, ready int64) found { return found{kind: 1, i: 1, qid: 7, version: version, ready: ready} }
-	digest := func(d byte) found { return found{kind: 2, id: (*[16]byte)(&id), digest: &[16]byte{d}} }
+	digest := func(d byte) found { return found{kind: 2, id: (*[16]byte)(&id), digest: slices.Repeat([]byte{d}, 32)} }
 	due := func(at time.Time) found { return found{kind: 3, due: &at, now: &at} }
 	job, wake, look := storage.Change{Job: id}, storage.Change{Queue: work, Ready: 1}, storage.Change{Queue: work}
 	for i, c := range []struct {

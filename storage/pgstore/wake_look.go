@@ -26,8 +26,8 @@ type looks struct {
 	ends      []storage.QueueName
 	round     int
 	queues    map[storage.QueueName]queueState
-	seen      map[storage.ID][16]byte // digests of this round and the last
-	seenNow   map[storage.ID][16]byte // of this round
+	seen      map[storage.ID][32]byte // digests of this round and the last
+	seenNow   map[storage.ID][32]byte // of this round
 	due       time.Time               // the earliest
 }
 
@@ -58,7 +58,7 @@ func (k *looks) begin(l storage.Listener) {
 		k.queues = make(map[storage.QueueName]queueState)
 	}
 	maps.DeleteFunc(k.queues, func(_ storage.QueueName, q queueState) bool { return k.round-q.round > forgetQueues })
-	k.seen, k.seenNow = k.seenNow, make(map[storage.ID][16]byte, len(k.jobs))
+	k.seen, k.seenNow = k.seenNow, make(map[storage.ID][32]byte, len(k.jobs))
 }
 
 // page takes what the next look asks for.
@@ -77,10 +77,10 @@ func cut[T any](list []T) (page, rest []T) {
 // for those who cannot hear, whether somebody listens. It also sends what there is to say, so that an idle node needs no other statement.
 const lookSQL = `SELECT 1, a.i, q.qid, q.version,
 	(SELECT count(*) FROM (SELECT FROM {s}.job j WHERE j.qid = q.qid AND j.state = 4 ORDER BY j.priority DESC, j.position LIMIT a.n) p),
-	NULL::uuid, NULL::uuid, NULL::timestamptz, NULL::timestamptz, NULL::bool
+	NULL::uuid, NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::bool
 FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS a(account, name, n, i)
 	JOIN {s}.queue q ON q.account = a.account AND q.name = a.name
-UNION ALL SELECT 2, 0, 0, 0, 0, j.id, md5(j.status)::uuid, NULL, NULL, NULL FROM {s}.job j WHERE j.id = ANY($4::uuid[])
+UNION ALL SELECT 2, 0, 0, 0, 0, j.id, sha256(j.status), NULL, NULL, NULL FROM {s}.job j WHERE j.id = ANY($4::uuid[])
 UNION ALL SELECT 3, 0, 0, 0, 0, NULL, NULL, (SELECT due FROM {s}.job WHERE due IS NOT NULL ORDER BY due, id LIMIT 1), {s}.clock(),
 	CASE WHEN $7::bool THEN EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid = 0
 		AND classid = (hashtext($5::text)::bigint & 4294967295)::oid
@@ -93,7 +93,8 @@ type found struct {
 	i, version int64
 	qid        int32
 	ready      int64
-	id, digest *[16]byte
+	id         *[16]byte
+	digest     []byte
 	due, now   *time.Time
 	crowd      *bool
 }
@@ -171,7 +172,7 @@ func (k *looks) changes(queues []receivers, jobs []storage.ID, rows []found) (ch
 		case 1:
 			records[r.i] = r
 		case 2:
-			k.seenNow[storage.ID(*r.id)] = *r.digest
+			k.seenNow[storage.ID(*r.id)] = [32]byte(r.digest)
 		case 3:
 			if r.due != nil && !r.due.Equal(k.due) {
 				k.due = *r.due
