@@ -57,6 +57,8 @@ func (u *userTx) once(ctx context.Context, r storage.Reads, fn func(storage.Tx) 
 	case t.lost() != nil:
 		v := judge(t.lost())
 		return told(t.lost()), v == exists || v == stale
+	case res.put && !strict: // it was told that an id or key is free, which may not be so
+		return nil, true
 	case res.err != nil:
 		return res.err, false
 	}

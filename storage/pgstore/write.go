@@ -129,10 +129,15 @@ func (t *txn) setValues(j *storage.Job, set func(*contents)) error {
 
 func (t *txn) DeleteJob(j *storage.Job) error {
 	r, err := t.own(j.ID)
-	if err == nil {
-		t.change(r, contents{})
+	if err != nil {
+		return err
 	}
-	return err
+	if r.assumed || r.keyAssumed { // the database would never be asked whether they were free
+		t.guess = true
+		return t.fail(errAlone)
+	}
+	t.change(r, contents{})
+	return nil
 }
 
 // own returns the record of a job that is there, to be changed: its queue is known.

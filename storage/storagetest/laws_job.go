@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -201,6 +202,30 @@ var jobLaws = []law{
 		e.view(func(r reader) {
 			if got := r.job(j.ID); got.State != storage.Gone || got.Key != "other" || r.next(q1) != 1 {
 				fail("got %s, next position %d", show(got), r.next(q1))
+			}
+		})
+	}},
+	{name: "law 16: an id or key in use is ErrExists, also for a job that would be deleted again at once", run: func(e *env) {
+		used := e.job(q1, key("k"))
+		e.update(func(tx tx) { tx.put(q1); tx.add(used, "") })
+		for _, j := range []*storage.Job{
+			{Spec: &storage.Spec{ID: used.ID, Queue: q1, Account: q1.Account}, Status: used.Status},
+			e.job(q1, key("k")),
+		} {
+			var err error
+			e.update(func(tx tx) {
+				var added *storage.Job
+				if added, err = tx.AddJob(j, nil); err == nil {
+					tx.delete(added)
+				}
+			})
+			if !errors.Is(err, storage.ErrExists) {
+				e.Errorf("AddJob of %v: got %v, want %v", j.ID, err, storage.ErrExists)
+			}
+		}
+		e.view(func(r reader) {
+			if n := r.next(q1); n != 1 {
+				fail("NextPosition: got %d, want 1", n)
 			}
 		})
 	}},
