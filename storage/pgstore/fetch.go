@@ -56,14 +56,18 @@ func (t *txn) fetch(r request) error {
 	}
 	var matches []match
 	if len(r.keys) > 0 {
-		var qas, qns, as, ks []string
-		for _, k := range r.keys {
-			qas, qns, as, ks = append(qas, k.Queue.Account), append(qns, k.Queue.Name), append(as, k.Account), append(ks, k.Name)
+		text := sql.keysFree
+		if t.mode == viewing || t.mode == users {
+			text = sql.keys
 		}
-		b.Queue(sql.keys, qas, qns, as, ks).Query(func(rows pgx.Rows) error {
+		b.Queue(text, keyColumns(r.keys)...).Query(func(rows pgx.Rows) error {
 			var n int
 			var id pgtype.UUID
 			_, err := pgx.ForEachRow(rows, []any{&n, &id}, func() error {
+				if !id.Valid {
+					t.taken[r.keys[n-1]] = true
+					return nil
+				}
 				matches = append(matches, match{n - 1, id.Bytes})
 				return nil
 			})
@@ -160,6 +164,16 @@ func (t *txn) fetch(r request) error {
 		}
 	}
 	return nil
+}
+
+// keyColumns returns keys as columns: account and name of the queue, account and name.
+func keyColumns(keys []storage.Key) []any {
+	n := len(keys)
+	cols := [4]pgtype.FlatArray[string]{make([]string, n), make([]string, n), make([]string, n), make([]string, n)}
+	for i, k := range keys {
+		cols[0][i], cols[1][i], cols[2][i], cols[3][i] = k.Queue.Account, k.Queue.Name, k.Account, k.Name
+	}
+	return []any{cols[0], cols[1], cols[2], cols[3]}
 }
 
 // missing looks into why jobs did not come: those that are not there are known to be missing from now on. Those that others have locked are so

@@ -46,6 +46,9 @@ func (t *txn) flush(last func(*pgx.Batch)) error {
 	if len(set) > 0 {
 		queueUpdate(b, sql, set)
 	}
+	if t.mode == users {
+		queueKeys(b, sql, add)
+	}
 	queues := t.changedQueues()
 	made, err := t.queueQueues(b, queues)
 	if err != nil {
@@ -216,6 +219,19 @@ func queueInsert(b *pgx.Batch, text string, recs []*rec) {
 	b.Queue(text, ids, qids, backs, positions, accounts, keys, states, priorities, dues, specs, statuses, payloads, results)
 }
 
+// queueKeys takes the keys of jobs until the user's transaction ends, so that whoever wants one of them waits for it in no transaction.
+func queueKeys(b *pgx.Batch, sql *statements, recs []*rec) {
+	var keys []storage.Key
+	for _, r := range recs {
+		if k := r.now.job.KeyOf(); k.Name != "" {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) > 0 {
+		b.Queue(sql.takeKeys, keyColumns(keys)...)
+	}
+}
+
 // changedQueues returns the queues to be written, in the order in which everybody locks them.
 func (t *txn) changedQueues() []*queue {
 	var queues []*queue
@@ -245,7 +261,9 @@ func (t *txn) queueQueues(b *pgx.Batch, queues []*queue) (map[int32]int64, error
 		}
 		if t.mode == users && q.now == q.was && q.adds == 0 {
 			b.Queue(sql.shareAdvisory, q.qid) // its row would stay locked for as long as the user likes
-			b.Queue(sql.hasQueue, q.qid)
+			if !q.made {
+				b.Queue(sql.hasQueue, q.qid)
+			}
 			continue
 		}
 		qids, versions, adds = append(qids, q.qid), append(versions, q.version), append(adds, int64(q.adds))

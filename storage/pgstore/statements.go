@@ -21,6 +21,8 @@ type statements struct {
 	queuePage    string
 	counts       string // of the queue whose qid is appended
 	keys         string
+	keysFree     string // and those that are not free, without an id
+	takeKeys     string
 	jobs         string
 	jobsSkip     string // what others have locked is left out
 	jobsLock     string // what others have locked is waited for
@@ -61,6 +63,9 @@ type statements struct {
 	deleteBlob    string
 }
 
+// keyLock is the advisory lock of a key k. Others may have the same number: then somebody waits for nothing.
+const keyLock = "hashtextextended(concat_ws(chr(31), '{s}', k.owner, k.name, k.account, k.key), 0)"
+
 // newStatements writes the texts for a schema.
 func newStatements(schema string) statements {
 	var names, sums, args []string
@@ -85,8 +90,14 @@ func newStatements(schema string) statements {
 		keys: q("SELECT k.n, j.id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS k(owner, name, account, key, n)" +
 			" JOIN {s}.queue q ON q.account = k.owner AND q.name = k.name" +
 			" JOIN {s}.job j ON j.qid = q.qid AND j.account = k.account AND j.key = k.key"),
-		jobs:  q("SELECT " + jobColumns + " FROM {s}.job WHERE id = ANY($3::uuid[])"),
-		there: q("SELECT id FROM {s}.job WHERE id = ANY($1::uuid[])"),
+		// Whose key an open transaction of a user's has taken is in no row yet: it is known by an advisory lock.
+		keysFree: q("SELECT k.n, j.id FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS k(owner, name, account, key, n)" +
+			" LEFT JOIN LATERAL (SELECT j.id FROM {s}.queue q JOIN {s}.job j ON j.qid = q.qid AND j.account = k.account AND j.key = k.key" +
+			" WHERE q.account = k.owner AND q.name = k.name) AS j ON true" +
+			" WHERE j.id IS NOT NULL OR NOT (pg_try_advisory_lock_shared(" + keyLock + ") AND pg_advisory_unlock_shared(" + keyLock + "))"),
+		takeKeys: q("SELECT pg_advisory_xact_lock(" + keyLock + ") FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k(owner, name, account, key)"),
+		jobs:     q("SELECT " + jobColumns + " FROM {s}.job WHERE id = ANY($3::uuid[])"),
+		there:    q("SELECT id FROM {s}.job WHERE id = ANY($1::uuid[])"),
 		ready: q("SELECT " + jobColumns + " FROM {s}.job WHERE qid = (SELECT qid FROM {s}.queue WHERE account = $3::text AND name = $4::text)" +
 			" AND state = 4 ORDER BY priority DESC, position LIMIT $5::bigint"),
 		values:  q("SELECT payload, result FROM {s}.job WHERE id = $1"),

@@ -471,6 +471,9 @@ func (s *Store) launch(c *call) {
 			}
 			s.alones.Add(1)
 			calls = s.updateOnce(conn, left, alone)
+			if c.held && len(calls) > 0 && !s.pause(c) {
+				return
+			}
 		}
 	}()
 }
@@ -478,21 +481,28 @@ func (s *Store) launch(c *call) {
 // await has a call run again that wants what others have locked, after a while: neither a connection nor the lane waits with it. It is the
 // lane that keeps Close waiting.
 func (s *Store) await(c *call) {
-	if time.Since(c.since) >= s.opts.LockTimeout {
-		c.fail(fmt.Errorf("%w: %w", storage.ErrBusy, errHeld))
-		return
-	}
-	pause := min(time.Millisecond<<min(c.waits, 6), s.opts.LockTimeout)
-	c.held, c.waits = false, c.waits+1
 	c.elsewhere = true
 	s.updates.leave()
 	go func() {
-		if !s.rest(c.ctx, pause) {
-			c.fail(c.ctx.Err())
+		if !s.pause(c) {
 			c = nil
 		}
 		s.updates.comeBack(c)
 	}()
+}
+
+// pause waits a while for what a call wants that others have locked. It reports whether to try again; otherwise it has answered.
+func (s *Store) pause(c *call) bool {
+	if time.Since(c.since) >= s.opts.LockTimeout {
+		c.fail(fmt.Errorf("%w: %w", storage.ErrBusy, errHeld))
+		return false
+	}
+	c.held, c.waits = false, c.waits+1
+	if !s.rest(c.ctx, min(time.Millisecond<<min(c.waits, 6), s.opts.LockTimeout)) {
+		c.fail(c.ctx.Err())
+		return false
+	}
+	return true
 }
 
 // updateOnce runs calls in one transaction, answers those that are done, and returns those that are to be run again.

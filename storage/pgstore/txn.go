@@ -52,8 +52,9 @@ type txn struct {
 	told   changes // of what has been flushed
 	err    error   // why the transaction is lost
 
-	held map[storage.ID]bool         // jobs that others have locked
-	shut map[storage.QueueName]int32 // queues that others have locked
+	held  map[storage.ID]bool         // jobs that others have locked
+	taken map[storage.Key]bool        // by open transactions of users
+	shut  map[storage.QueueName]int32 // queues that others have locked
 }
 
 // A batcher sends statements to the database: a connection, or a transaction of the user's.
@@ -113,6 +114,7 @@ type queue struct {
 	next    uint64 // as the database has it
 	adds    uint64 // positions given in this transaction since
 	entered bool   // jobs without a position were added
+	made    bool   // just now, where the snapshot of the user's transaction may not show it
 	guessed bool   // was, version and next are remembered: the version is compared in the end
 
 	counted bool           // base is known
@@ -142,7 +144,7 @@ type undo struct {
 
 func (s *Store) newTxn(ctx context.Context, db batcher, m mode) *txn {
 	return &txn{s: s, ctx: ctx, db: db, mode: m,
-		held: make(map[storage.ID]bool),
+		held: make(map[storage.ID]bool), taken: make(map[storage.Key]bool),
 		jobs: make(map[storage.ID]*rec), keys: make(map[storage.Key]*rec),
 		queues: make(map[storage.QueueName]*queue), qids: make(map[int32]*queue)}
 }
@@ -359,6 +361,9 @@ func (t *txn) JobByKey(k storage.Key) (*storage.Job, error) {
 			return nil, err
 		}
 		r = t.keys[k]
+	}
+	if r == nil && t.taken[k] {
+		return nil, t.fail(errHeld)
 	}
 	if r == nil {
 		return nil, storage.ErrNotFound

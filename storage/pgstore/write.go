@@ -77,6 +77,9 @@ func (t *txn) free(j *storage.Job) (*rec, error) {
 		if holder != nil {
 			return nil, storage.ErrExists
 		}
+		if t.taken[j.KeyOf()] {
+			return nil, t.fail(errHeld)
+		}
 	}
 	if r == nil {
 		r = &rec{id: j.ID, locked: true, assumed: true}
@@ -182,7 +185,7 @@ func (t *txn) newQueue(q *queue, rec *storage.Queue) error {
 				if made == nil || made.now == nil {
 					return storage.ErrNotFound
 				}
-				t.keepQueue(&queue{name: q.name, qid: made.qid, was: made.was, now: made.was, version: made.version, next: made.next})
+				t.keepQueue(&queue{name: q.name, qid: made.qid, was: made.was, now: made.was, version: made.version, next: made.next, made: true})
 				return nil
 			})
 		}
