@@ -66,7 +66,7 @@ func TestAnyNumberOfProcessesMigrateAtOnce(t *testing.T) {
 	// Whoever has waited for the lock has to see what was done meanwhile, and not to give up, whatever the database's defaults are.
 	database := pgx.Identifier{one[string](t, pool, "SELECT current_database()")}.Sanitize()
 	for _, setting := range []string{
-		"default_transaction_isolation = 'serializable'", "search_path = 'nowhere'", "lock_timeout = '1ms'", "statement_timeout = '1s'", "default_transaction_read_only = on",
+		"default_transaction_isolation = 'serializable'", "search_path = 'nowhere'", "lock_timeout = '1ms'", "default_transaction_read_only = on",
 	} {
 		must(t, pool, "ALTER DATABASE "+database+" SET "+setting)
 	}
@@ -91,6 +91,24 @@ func TestAnyNumberOfProcessesMigrateAtOnce(t *testing.T) {
 		if n := one[int](t, pool, "SELECT count(*) FROM "+quoted(options.Schema)+".migration"); n != 1 {
 			t.Errorf("got %d migrations, want 1", n)
 		}
+	}
+}
+
+func TestLimitsThatAreMeantForQueriesDoNotEndAMigration(t *testing.T) {
+	pool, schema := pgtest.Pool(t), pgtest.Schema(t)
+	database := quoted(one[string](t, pool, "SELECT current_database()"))
+	limits := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}
+	check := ""
+	for _, limit := range limits {
+		must(t, pool, "ALTER DATABASE "+database+" SET "+limit+" = '1h'")
+		check += "SELECT 1 / (current_setting('" + limit + "') = '0')::integer;"
+	}
+	limited := pgtest.Connect(t, pgtest.DSN(t))
+	if got := one[string](t, limited, "SHOW statement_timeout"); got != "1h" {
+		t.Fatalf("got a limit of %s", got)
+	}
+	if err := migrateTo(t, limited, schema, planned(t, []int{1}, check)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -249,9 +249,17 @@ func TestTheDatabaseWritesIDsAsUsersKnowThem(t *testing.T) {
 		rand.Read(id[:])
 		ids = append(ids, id)
 	}
+	var uuids [][16]byte
 	for _, id := range ids {
-		if got := one[string](t, pool, "SELECT "+schema+".ulid($1)", [16]byte(id)); got != id.String() {
-			t.Errorf("%x: got %s, want %s", id[:], got, id)
+		uuids = append(uuids, id)
+	}
+	written := one[[]string](t, pool, "SELECT array_agg("+schema+".ulid(id) ORDER BY n) FROM unnest($1::uuid[]) WITH ORDINALITY AS u(id, n)", uuids)
+	if len(written) != len(ids) {
+		t.Fatalf("got %d, want %d", len(written), len(ids))
+	}
+	for i, id := range ids {
+		if written[i] != id.String() {
+			t.Errorf("%x: got %s, want %s", id[:], written[i], id)
 		}
 	}
 }
