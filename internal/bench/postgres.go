@@ -82,9 +82,10 @@ func onPostgres(r *run) (*table, error) {
 	return t, nil
 }
 
-// measureWakes has a consumer wait at one node for a job that the other enqueues, over and over, and commits a row in between, so that the disk's
-// moods meet both alike. It returns how long each took.
+// measureWakes has a consumer wait at one node for a job that the other enqueues, over and over, and commits rows in between: so the disk's moods
+// meet both alike, and the consumer has waited for a while when the job comes. It returns how long each took.
 func measureWakes(ctx context.Context, p *postgres, jobs int) (commits, wakes []time.Duration, err error) {
+	const rows = 10 // for a job
 	table, err := newSkipLocked(ctx, p, 1)
 	if err != nil {
 		return nil, nil, err
@@ -101,12 +102,17 @@ func measureWakes(ctx context.Context, p *postgres, jobs int) (commits, wakes []
 		return nil, nil, err
 	}
 	c := newCaller(0)
-	for i := range jobs + jobs/10 { // the first do not count
-		begun := time.Now()
-		if _, err := table.conns[0].Exec(ctx, skipLockedEnqueue, c.next()); err != nil {
-			return nil, nil, err
+	for i := range jobs + jobs/10 {
+		if i == jobs/10 {
+			commits, wakes = nil, nil // the first do not count
 		}
-		committed := time.Since(begun)
+		for range rows {
+			begun := time.Now()
+			if _, err := table.conns[0].Exec(ctx, skipLockedEnqueue, c.next()); err != nil {
+				return nil, nil, err
+			}
+			commits = append(commits, time.Since(begun))
+		}
 		woken, err := waiting.wakeFrom(ctx, nodes.all[0])
 		if err == nil {
 			err = waiting.settle()
@@ -114,9 +120,7 @@ func measureWakes(ctx context.Context, p *postgres, jobs int) (commits, wakes []
 		if err != nil {
 			return nil, nil, err
 		}
-		if i >= jobs/10 {
-			commits, wakes = append(commits, committed), append(wakes, woken)
-		}
+		wakes = append(wakes, woken)
 	}
 	return commits, wakes, nil
 }
