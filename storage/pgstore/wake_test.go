@@ -39,12 +39,17 @@ type node struct {
 // newNode makes a node, which the end of the test stops.
 func newNode(t *testing.T, pool *pgxpool.Pool, o Options) *node {
 	t.Helper()
+	return newNodeWith(t, pool, o, nil)
+}
+
+func newNodeWith(t *testing.T, pool *pgxpool.Pool, o Options, broker *jobqueue.Options) *node {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	s, err := New(ctx, pool, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := jobqueue.New(s, nil)
+	b, err := jobqueue.New(s, broker)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,6 +293,8 @@ func TestALostNotificationCostsNoMoreThanTheFallback(t *testing.T) {
 				}
 			}
 			from := b.parked(2)
+			trips := b.store.Stats().Trips
+			b.until("it has looked", func(*hub) bool { return b.store.Stats().Trips >= trips+3 })
 			j := a.add(jobqueue.NewJob{})
 			end := make(chan error, 1)
 			go func() {
@@ -505,30 +512,53 @@ func TestAWaitSeesWhatAnotherNodeDoes(t *testing.T) {
 }
 
 func TestACancelOnOneNodeEndsTheHandlerOnAnother(t *testing.T) {
-	all := newNodesOf(t, 2, pgtest.Pool(t), Options{Schema: pgtest.Schema(t), Fallback: 100 * time.Millisecond})
-	a, b := all[0], all[1]
-	ctx, cancel := context.WithCancel(b.ctx)
-	began, over, consumed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
-	go func() {
-		consumed <- b.q.Consume(ctx, func(ctx context.Context, _ *jobqueue.Delivery) error {
-			close(began)
-			<-ctx.Done()
-			over <- context.Cause(ctx)
-			return ctx.Err()
-		}, nil)
-	}()
-	j := a.add(jobqueue.NewJob{})
-	get(t, "the handler begins", began)
-	if _, err := a.b.Cancel(a.ctx, j.ID); err != nil {
-		t.Fatal(err)
-	}
-	var lost *jobqueue.LeaseLostError
-	if err := get(t, "the handler's context ends", over); !errors.As(err, &lost) || lost.Reason != jobqueue.JobCanceled {
-		t.Errorf("got %v", err)
-	}
-	cancel()
-	if err := get(t, "Consume", consumed); err != nil {
-		t.Errorf("Consume: %v", err)
+	for _, c := range []struct {
+		name      string
+		retention time.Duration
+		want      jobqueue.Reason
+		waits     error
+	}{
+		{"kept", 0, jobqueue.JobCanceled, nil},
+		{"not kept", -1, jobqueue.JobGone, jobqueue.ErrNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pool, o := pgtest.Pool(t), Options{Schema: pgtest.Schema(t), Fallback: 100 * time.Millisecond}
+			a := newNodeWith(t, pool, o, &jobqueue.Options{Retention: c.retention})
+			b := newNodeWith(t, pool, o, &jobqueue.Options{Retention: c.retention})
+			ctx, cancel := context.WithCancel(b.ctx)
+			began, over, consumed, waited := make(chan struct{}), make(chan error, 1), make(chan error, 1), make(chan error, 1)
+			go func() {
+				consumed <- b.q.Consume(ctx, func(ctx context.Context, _ *jobqueue.Delivery) error {
+					close(began)
+					<-ctx.Done()
+					over <- context.Cause(ctx)
+					return ctx.Err()
+				}, nil)
+			}()
+			j := a.add(jobqueue.NewJob{})
+			get(t, "the handler begins", began)
+			b.until("the job is watched", func(*hub) bool { return len(b.store.hub.listener.Awaits().Jobs) == 1 })
+			go func() {
+				_, err := b.b.WaitEnd(b.ctx, j.ID)
+				waited <- err
+			}()
+			trips := b.store.Stats().Trips
+			b.until("it has looked", func(*hub) bool { return b.store.Stats().Trips >= trips+3 })
+			if _, err := a.b.Cancel(a.ctx, j.ID); err != nil {
+				t.Fatal(err)
+			}
+			var lost *jobqueue.LeaseLostError
+			if err := get(t, "the handler's context ends", over); !errors.As(err, &lost) || lost.Reason != c.want {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if err := get(t, "WaitEnd", waited); !errors.Is(err, c.waits) {
+				t.Errorf("WaitEnd: got %v, want %v", err, c.waits)
+			}
+			cancel()
+			if err := get(t, "Consume", consumed); err != nil {
+				t.Errorf("Consume: %v", err)
+			}
+		})
 	}
 }
 
