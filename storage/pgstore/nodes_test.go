@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,5 +117,48 @@ func TestALostAnswerToACommitIsUnknownInEveryModeOfPgx(t *testing.T) {
 				t.Errorf("got %v after %d runs, want that the outcome is unknown after 1", err, runs)
 			}
 		})
+	}
+}
+
+// Law 5: a queue that an Update adds a job to is as that Update read it.
+func TestAQueueThatAnotherNodeChangesMeanwhileIsReadAgain(t *testing.T) {
+	ctx, pool, schema := t.Context(), pgtest.Pool(t), pgtest.Schema(t)
+	var nodes []*pgstore.Store
+	for range 2 {
+		s, err := pgstore.New(ctx, pool, &pgstore.Options{Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		nodes = append(nodes, s)
+	}
+	q := storage.QueueName{Name: "q"}
+	put := func(closed time.Time) {
+		t.Helper()
+		err := nodes[1].Update(ctx, storage.Reads{Queues: []storage.QueueName{q}}, func(tx storage.Tx) error {
+			return tx.PutQueue(&storage.Queue{QueueName: q, Closed: closed})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(time.Time{})
+	var seen []bool
+	errClosed := errors.New("closed")
+	err := nodes[0].Update(ctx, storage.Reads{Queues: []storage.QueueName{q}}, func(tx storage.Tx) error {
+		rec, err := tx.Queue(q)
+		if err != nil {
+			return err
+		}
+		seen = append(seen, !rec.Closed.IsZero())
+		if !rec.Closed.IsZero() {
+			return errClosed
+		}
+		put(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+		_, err = tx.AddJob(&storage.Job{Spec: &storage.Spec{ID: storage.NewID(time.Now()), Queue: q}, Status: storage.Status{State: storage.Pending}}, nil)
+		return err
+	})
+	if err != errClosed || !slices.Equal(seen, []bool{false, true}) {
+		t.Errorf("got %v, and the queue was seen closed in each run: %v; want it seen so in the second run", err, seen)
 	}
 }

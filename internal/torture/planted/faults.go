@@ -406,7 +406,7 @@ var Faults = []*Fault{
 	{
 		Name: "queue-version-not-compared", What: "a queue that another node has changed since it was read is written over (law 5)",
 		File: "storage/pgstore/statements.go", Old: " WHERE q.qid = u.qid AND q.version = u.version RETURNING", New: " WHERE q.qid = u.qid RETURNING",
-		Apart: true, By: []string{"nodes"},
+		Apart: true, By: []string{"./storage/pgstore TestAQueueThatAnotherNodeChangesMeanwhileIsReadAgain"},
 	},
 	{
 		Name: "position-not-counted", What: "where several jobs are added at once one position is given twice (promise 5)",
