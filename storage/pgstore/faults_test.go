@@ -197,56 +197,61 @@ func TestACommitWhoseConnectionIsLost(t *testing.T) {
 		{"on the way to the server", func(p *pgtest.Proxy) <-chan struct{} { return p.CutAtRequest("the-key") }, false},
 		{"on the way back", func(p *pgtest.Proxy) <-chan struct{} { return p.CutAtAnswer("COMMIT") }, true},
 	} {
-		t.Run(c.when, func(t *testing.T) {
-			t.Parallel()
-			p := pgtest.NewProxy(t, pgtest.DSN(t))
-			n := newNode(t, p.DSN(), nil)
-			old := n.mustAdd(mail, "")
-			n.mustAdd(mail, "some-key") // all statements are prepared now
-			j := job(mail, "the-key")
-			var cut <-chan struct{}
-			var runs, writes int
-			errs := n.together(
-				func() error { return n.add(within(t), j) },
-				func() error { // reads only
-					return n.Update(within(t), storage.Reads{Jobs: []storage.ID{old}}, func(tx storage.Tx) error {
-						runs++
-						if cut == nil {
-							cut = c.cut(p)
-						}
-						_, err := tx.Job(old)
-						return err
-					})
-				},
-				func() error { // fails
-					return n.Update(within(t), storage.Reads{Jobs: []storage.ID{old}}, func(tx storage.Tx) error {
-						writes++
-						if _, err := tx.AddJob(job(mail, ""), nil); err != nil {
+		for _, mode := range execModes {
+			t.Run(c.when+", "+mode, func(t *testing.T) {
+				t.Parallel()
+				p := pgtest.NewProxy(t, pgtest.DSN(t))
+				n := newNode(t, p.DSN()+" default_query_exec_mode="+mode, nil)
+				old := n.mustAdd(mail, "")
+				n.mustAdd(mail, "some-key") // all statements are prepared now
+				j := job(mail, "the-key")
+				var cut <-chan struct{}
+				var runs, writes int
+				errs := n.together(
+					func() error { return n.add(within(t), j) },
+					func() error { // reads only
+						return n.Update(within(t), storage.Reads{Jobs: []storage.ID{old}}, func(tx storage.Tx) error {
+							runs++
+							if cut == nil {
+								cut = c.cut(p)
+							}
+							_, err := tx.Job(old)
 							return err
-						}
-						return errPlanned
-					})
-				},
-			)
-			<-cut
-			if !errors.Is(errs[0], storage.ErrOutcomeUnknown) {
-				t.Errorf("who wrote got %v, want ErrOutcomeUnknown", errs[0])
-			}
-			if errs[1] != nil || runs < 2 {
-				t.Errorf("who only read got %v after %d runs, want nil and another run", errs[1], runs)
-			}
-			if !errors.Is(errs[2], errPlanned) || writes < 2 {
-				t.Errorf("who failed got %v after %d runs, want its own error and another run", errs[2], writes)
-			}
-			if there := n.version(j.ID) > 0; there != c.happens {
-				t.Errorf("the job is there: %v, want %v", there, c.happens)
-			}
-			if err := n.Check(within(t)); err != nil {
-				t.Error(err)
-			}
-		})
+						})
+					},
+					func() error { // fails
+						return n.Update(within(t), storage.Reads{Jobs: []storage.ID{old}}, func(tx storage.Tx) error {
+							writes++
+							if _, err := tx.AddJob(job(mail, ""), nil); err != nil {
+								return err
+							}
+							return errPlanned
+						})
+					},
+				)
+				<-cut
+				if !errors.Is(errs[0], storage.ErrOutcomeUnknown) {
+					t.Errorf("who wrote got %v, want ErrOutcomeUnknown", errs[0])
+				}
+				if errs[1] != nil || runs < 2 {
+					t.Errorf("who only read got %v after %d runs, want nil and another run", errs[1], runs)
+				}
+				if !errors.Is(errs[2], errPlanned) || writes < 2 {
+					t.Errorf("who failed got %v after %d runs, want its own error and another run", errs[2], writes)
+				}
+				if there := n.version(j.ID) > 0; there != c.happens {
+					t.Errorf("the job is there: %v, want %v", there, c.happens)
+				}
+				if err := n.Check(within(t)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
+
+// execModes are pgx's ways to send a statement.
+var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
 var errPlanned = errors.New("planned")
 
