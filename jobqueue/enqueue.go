@@ -342,8 +342,11 @@ func (e *enqueue) run(s *step) error {
 // fill makes what the caller gets of the jobs that were added.
 func (e *enqueue) fill() {
 	for i := range e.drafts {
+		d := &e.drafts[i]
 		if e.out[i] == nil {
-			e.out[i] = jobOf(e.drafts[i].added, beside{})
+			e.out[i] = jobOf(d.added, beside{})
+		} else {
+			e.out[i].Position = d.found.Position // it may have been added in the same transaction, at the end of which it got the one that counts
 		}
 	}
 }
@@ -383,6 +386,7 @@ func (e *enqueue) replay(s *step, d *draft) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.found = j
 	out := jobOf(j, b)
 	out.Replayed = true
 	return out, nil

@@ -51,6 +51,7 @@ type draft struct {
 	admitted  bool
 	record    *storage.Spec // made before the transaction, which only adds when and where
 	added     *storage.Job  // by the latest run of the transaction
+	found     *storage.Job  // by the key, in the latest run
 }
 
 // check demands that all is within bounds.

@@ -143,3 +143,49 @@ func TestAJobThatEntersAQueueWhichIsNotThereIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// A late store gives positions when a transaction ends: until then the function sees others (law 12).
+type late struct{ storage.Store }
+
+func (s late) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
+	var added []*storage.Job
+	err := s.Store.Update(ctx, r, func(tx storage.Tx) error {
+		added = nil
+		return fn(lateTx{tx, &added})
+	})
+	for _, j := range added {
+		j.Spec.Position -= 1000
+	}
+	return err
+}
+
+type lateTx struct {
+	storage.Tx
+	added *[]*storage.Job
+}
+
+func (t lateTx) AddJob(j *storage.Job, payload []byte) (*storage.Job, error) {
+	j, err := t.Tx.AddJob(j, payload)
+	if err == nil {
+		j.Spec.Position += 1000
+		*t.added = append(*t.added, j)
+	}
+	return j, err
+}
+
+func TestAReplayHasThePositionThatCounts(t *testing.T) {
+	b, err := jobqueue.New(late{memstore.New(nil)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Shutdown(t.Context())
+	jobs, err := b.Queue("q").EnqueueMany(t.Context(), []jobqueue.NewJob{{}, {Key: "k"}, {Key: "k"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []uint64{0, 1, 1} {
+		if got := jobs[i].Position; got != want {
+			t.Errorf("job %d has position %d, want %d", i, got, want)
+		}
+	}
+}
