@@ -538,9 +538,11 @@ func TestWaitSeesTheChangesOfOtherNodes(t *testing.T) {
 					got, err := b.b.WaitEnd(c.ctx, j.ID)
 					return answered{j: got, err: err}
 				})
-				if !slices.Equal(b.watches, []storage.ID{j.ID, j.ID}) {
-					t.Errorf("the store was told of %v, want %v twice", b.watches, j.ID)
-				}
+				b.set(func() {
+					if !slices.Equal(b.watches, []storage.ID{j.ID, j.ID}) {
+						t.Errorf("the store was told of %v, want %v twice", b.watches, j.ID)
+					}
+				})
 				d := a.take()
 				if got := c.within(late, "Wait", next); got.err != nil || got.j.State != jobqueue.Running {
 					t.Errorf("Wait: got %v, %v; want the job running", got.j, got.err)
@@ -741,10 +743,12 @@ func TestALaggingNodeLeavesWhatIsDueToTheOther(t *testing.T) {
 			a.add(jobqueue.NewJob{RunAt: at.Add(time.Duration(i) * 50 * time.Millisecond)})
 		}
 		time.Sleep(time.Until(at) - 1)
-		before := b.updates
+		var before, after int
+		b.set(func() { before = b.updates })
 		time.Sleep(n * 50 * time.Millisecond)
 		synctest.Wait()
-		if took := b.updates - before; took > n/10 {
+		b.set(func() { after = b.updates })
+		if took := after - before; took > n/10 {
 			t.Errorf("%d times at which something is due took the other node %d transactions", n, took)
 		}
 		if counts, err := a.q.Info(c.ctx); err != nil || counts.Counts[jobqueue.Pending] != n {

@@ -386,7 +386,8 @@ func TestALookTellsWhatIsNew(t *testing.T) {
 	}{
 		{nil, []storage.Change{wake, job}}, // nothing is known yet
 		{nil, nil},
-		{[]found{row(1, 0), digest(1)}, []storage.Change{job}},
+		{[]found{row(1, 0), digest(1)}, []storage.Change{wake, job}}, // the queue is there now, and may be closed already
+		{[]found{row(1, 0), digest(1)}, nil},
 		{[]found{row(1, 2), digest(1)}, []storage.Change{{Queue: work, Ready: 2}}},
 		{[]found{row(1, 0), digest(1), due(at)}, []storage.Change{{Due: at, Now: at}}},
 		{[]found{row(1, 0), digest(2), due(at)}, []storage.Change{job}},

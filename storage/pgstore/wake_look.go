@@ -190,7 +190,7 @@ func (k *looks) changes(queues []receivers, jobs []storage.ID, rows []found) (ch
 		switch {
 		case known && was.qid != 0 && (was.qid != state.qid || was.version != state.version):
 			changes = append(changes, storage.Change{Queue: q.queue})
-		case !known: // its receivers may have come before what it says now
+		case !known, was.qid != state.qid: // it may have been closed before it was looked at, and after its receivers came
 			ready = max(ready, 1)
 			fallthrough
 		case ready > 0:
