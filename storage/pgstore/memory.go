@@ -79,7 +79,7 @@ func (m *memory) recall(t *txn, calls []*call) (all bool) {
 		}
 		for _, id := range c.reads.Jobs {
 			j := m.jobs[id]
-			if j == nil || c.reads.Payloads || c.reads.Results && j.HasResult {
+			if j == nil || c.reads.Payloads || (c.reads.Results || c.reads.Ends) && j.HasResult { // at its end a job's message is read
 				all = false
 				continue
 			}
