@@ -195,12 +195,12 @@ func (c *client) withToken(op *model.Op) {
 	case 5:
 		op.Kind, op.Uncounted = model.Release, r.IntN(4) == 0
 		if r.IntN(4) == 0 {
-			op.For = time.Duration(1+r.IntN(5)) * time.Second
+			op.For = c.seconds(5)
 		}
 	case 6:
 		op.Kind = model.Extend
 		if r.IntN(2) == 0 {
-			op.For = time.Duration(1+r.IntN(10)) * time.Second
+			op.For = c.seconds(10)
 		}
 	case 7:
 		op.Kind, op.Fraction, op.Text = model.Progress, float64(r.IntN(5))/4, []string{"", "half"}[r.IntN(2)]
@@ -221,6 +221,14 @@ func (c *client) hold() jobqueue.Ack {
 	return a
 }
 
+// seconds draws a duration of up to so many seconds.
+func (c *client) seconds(most int) time.Duration {
+	if c.h.shared() {
+		return time.Duration(c.rnd.IntN(3))*tick + tick/2
+	}
+	return time.Duration(1+c.rnd.IntN(most)) * time.Second
+}
+
 func (c *client) job() model.NewJob {
 	r := c.rnd
 	n := model.NewJob{Request: c.n*1000 + c.made, Priority: r.IntN(4) / 3, Once: !c.h.wire && r.IntN(10) == 0}
@@ -228,7 +236,7 @@ func (c *client) job() model.NewJob {
 	case 0, 1:
 		n = model.NewJob{Request: -r.IntN(2), Key: string(rune('a' + r.IntN(6)))}
 	case 2:
-		n.Delay = time.Duration(1+r.IntN(5)) * time.Second
+		n.Delay = c.seconds(5)
 	case 3:
 		if c.h.deadlines {
 			n.Deadline = drive.Zero + time.Duration(1+r.IntN(40))*time.Second

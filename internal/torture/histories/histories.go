@@ -210,7 +210,7 @@ func (g *group) newHistory(unit int) (*history, error) {
 			s.Retention = -1
 		}
 		if h.shared() {
-			s.Backlog = 0 // is only about kept there: counts may miss what others add
+			s = h.coarse(s, rnd)
 		}
 		l := &line{settings: s}
 		for _, b := range g.brokers {
@@ -218,10 +218,14 @@ func (g *group) newHistory(unit int) (*history, error) {
 			if _, _, err := q.Configure(context.Background(), drive.Settings(s)); err != nil {
 				return nil, err
 			}
-			l.callers = append(l.callers, drive.Broker{B: b, Q: q})
-			if g.server != nil {
-				l.callers[0] = drive.Wire{C: g.server.Client, Queue: q.Name().Name}
+			var c drive.Caller = drive.Broker{B: b, Q: q}
+			switch {
+			case h.shared():
+				c = steady{c}
+			case g.server != nil:
+				c = drive.Wire{C: g.server.Client, Queue: q.Name().Name}
 			}
+			l.callers = append(l.callers, c)
 		}
 		h.lines = append(h.lines, l)
 	}
@@ -234,6 +238,9 @@ const longest = 50 * time.Second
 // advance moves the clock, for all histories of the group.
 func (g *group) advance(ctx context.Context, rnd *rand.Rand) {
 	d := time.Duration(1+rnd.IntN(4000)) * time.Millisecond
+	if g.task.shared() {
+		d = time.Duration(1+rnd.IntN(3)) * tick
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.spent+d > longest {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pollackq/pollack/internal/torture/attack"
+	"github.com/pollackq/pollack/internal/torture/model"
 	"github.com/pollackq/pollack/internal/torture/model/drive"
 	"github.com/pollackq/pollack/internal/torture/nodes"
 	"github.com/pollackq/pollack/jobqueue"
@@ -119,6 +120,50 @@ func openNodes(ctx context.Context, r *attack.Run, t task, dsn string) (*stage, 
 		return errors.Join(err, nodes.Execute(dsn, "DROP SCHEMA "+schema+" CASCADE"))
 	}
 	return s, nil
+}
+
+// A node may take for the time what the database's clock said a moment ago and how long that is by its own clock since. So while the clock of the
+// schema stands, that of a node may run ahead of it, for less than a second. In these histories the clock moves by ticks, and all that lasts, lasts
+// half a tick more than some ticks (the time of a tombstone that begins at the end of such a time: some ticks): so it never ends just when the clock
+// stands, and it is known by how much a time is ahead.
+const tick = 4 * time.Second
+
+// coarse returns such settings. Backlogs are left out, as they are only about kept: counts may miss what others add.
+func (k kind) coarse(s model.Settings, rnd *rand.Rand) model.Settings {
+	s.Backlog = 0
+	if !k.times {
+		return s
+	}
+	pick := func(of ...time.Duration) time.Duration { return of[rnd.IntN(len(of))] }
+	s.Lease = pick(0, 1, 4)*tick + tick/2
+	s.Tombstone = pick(-1, 1, 2, 2500) * tick
+	if s.Retention > 0 {
+		s.Retention = pick(1, 7, 2500)*tick + tick/2
+	} else if s.Tombstone > 0 {
+		s.Tombstone += tick / 2
+	}
+	return s
+}
+
+// steady has the times that a node tells of be those of the clock that stands.
+type steady struct{ drive.Caller }
+
+func (c steady) Do(ctx context.Context, op *model.Op) model.Answer {
+	a := c.Caller.Do(ctx, op)
+	for i := range a.Jobs {
+		steadyTimes(&a.Jobs[i])
+	}
+	for i := range a.Deliveries {
+		steadyTimes(&a.Deliveries[i].Told)
+	}
+	a.Info.Oldest = a.Info.Oldest.Round(tick)
+	return a
+}
+
+func steadyTimes(t *model.Told) {
+	for _, at := range []*model.Time{&t.Created, &t.RunAt, &t.Deadline, &t.Started, &t.Expires, &t.Finished, &t.Kept} {
+		*at = at.Truncate(tick / 2)
+	}
 }
 
 // A meddler is at the database while histories run, and does what their nodes cannot like.

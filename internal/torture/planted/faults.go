@@ -448,4 +448,9 @@ var Faults = []*Fault{
 		File: "storage/pgstore/fetch.go", Old: "	} else if t.mode != viewing {\n		again,", New: "	} else if t.mode != viewing && len(ids) == 0 {\n		again,",
 		Apart: true, By: []string{"./storage/pgstore TestWhatTakesAJobsPlaceIsFoundByThoseWhoWaitedForIt"},
 	},
+	{
+		Name: "remembered-not-compared", What: "what a node remembers of a job is written over what another made of it since (I3, I5, I6)",
+		File: "storage/pgstore/flush.go", Old: "	if !r.guessed {\n		return nil\n	}\n	return record.AppendStatus(nil, &r.was.job.Status)", New: "	return nil",
+		Apart: true, By: []string{"nodes"},
+	},
 }
