@@ -345,9 +345,9 @@ func (t *txn) prefetch(begin string, calls []*call) error {
 				add(&keys, &r.keys, k)
 			}
 		}
-		for _, q := range c.reads.Queues {
+		for i, q := range c.reads.Queues {
 			add(&names, &r.queues, q)
-			if c.reads.Ready > 0 {
+			if i == 0 && c.reads.Ready > 0 {
 				if r.ready == nil {
 					r.ready = make(map[storage.QueueName]int)
 				}

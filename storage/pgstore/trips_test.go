@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/pollackq/pollack/jobqueue"
+	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/pgstore"
 	"github.com/pollackq/pollack/storage/pgstore/internal/pgbubble"
+	"github.com/pollackq/pollack/storage/pgstore/internal/pgtest"
 )
 
 // A lone caller waits for two trips: one that begins the transaction and reads all that will be wanted, and one that writes and commits it. Where the node
@@ -105,5 +107,53 @@ func countTrips(t *testing.T, store *pgstore.Store, remembers bool) {
 	step("Enqueue for a receiver that waits", 2, enqueue(jobqueue.NewJob{}))
 	if err := <-got; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is read beforehand is locked: so no more than was announced.
+func TestOfTheQueuesOfACallOnlyTheFirstIsReadForWhatIsReady(t *testing.T) {
+	schema := pgtest.Schema(t)
+	one, two := openIn(t, schema), openIn(t, schema)
+	defer one.Close()
+	defer two.Close()
+	a, b := storage.QueueName{Name: "a"}, storage.QueueName{Name: "b"}
+	err := one.Update(t.Context(), storage.Reads{}, func(tx storage.Tx) error {
+		for _, q := range []storage.QueueName{a, b} {
+			if err := tx.PutQueue(&storage.Queue{QueueName: q}); err != nil {
+				return err
+			}
+			if _, err := tx.AddJob(job(q, ""), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := func(s storage.Store, q storage.QueueName, r storage.Reads, then func()) (n int) {
+		t.Helper()
+		err := s.Update(t.Context(), r, func(tx storage.Tx) error {
+			jobs, err := tx.Ready(q, 1)
+			n = len(jobs)
+			then()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	none := func() {}
+	first := ready(one, a, storage.Reads{Queues: []storage.QueueName{a, b}, Ready: 1}, func() {
+		if n := ready(two, b, storage.Reads{}, none); n != 1 {
+			t.Errorf("another node finds %d jobs in b, want 1", n)
+		}
+		if n := ready(two, a, storage.Reads{}, none); n != 0 {
+			t.Errorf("another node finds %d jobs in a, want none", n)
+		}
+	})
+	if first != 1 {
+		t.Errorf("got %d jobs, want 1", first)
 	}
 }
