@@ -248,16 +248,24 @@ func (h *hub) settleLocked(now time.Time) {
 	h.lag.Store(int64(h.nodes.lag(h.self)))
 }
 
-// work sends what there is to say, and looks.
+// work sends what there is to say, and looks. A look sends what is to be said again, too; where looks are rare that does not wait for them.
 func (h *hub) work() {
 	timer := time.NewTimer(h.pause())
 	defer timer.Stop()
+	again := time.NewTimer(repeatEvery)
+	defer again.Stop()
+	if h.s.opts.Fallback <= repeatEvery || h.s.opts.NoListen {
+		again.Stop()
+	}
 	for {
 		select {
 		case <-h.life.Done():
 			return
 		case <-h.kick:
 			h.send(h.life)
+		case <-again.C:
+			h.send(h.life)
+			again.Reset(repeatEvery)
 		case <-timer.C:
 			h.look(h.life)
 			timer.Reset(h.pause())
@@ -292,7 +300,10 @@ func (h *hub) poke() {
 func (h *hub) takeSay() []string {
 	h.mu.Lock()
 	l, now, asked := h.listener, time.Now(), h.repeat
-	all := h.hearing && (asked || now.Sub(h.said) >= repeatEvery)
+	all := h.hearing && (asked || now.Sub(h.said) >= repeatEvery-time.Second)
+	if all && h.said.After(h.heardSelf) && now.Sub(h.said) > echo {
+		h.hangUp() // what was said did not come back: the connection is dead, and does not know it
+	}
 	h.mu.Unlock()
 	var awaited storage.Awaited
 	if all && l != nil {

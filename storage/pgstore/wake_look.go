@@ -103,12 +103,7 @@ type found struct {
 func (h *hub) look(ctx context.Context) {
 	h.mu.Lock()
 	l, deaf := h.listener, h.deaf && !h.hearing
-	silent := h.hearing && h.said.After(h.heardSelf) && time.Since(h.said) > echo
-	hangUp := h.hangUp
 	h.mu.Unlock()
-	if silent {
-		hangUp()
-	}
 	messages := h.takeSay()
 	var queues []receivers
 	var jobs []storage.ID

@@ -676,6 +676,40 @@ func TestANodeThatDoesNotListenTellsThoseWhoDo(t *testing.T) {
 	}
 }
 
+// A connection that is dead without knowing it is given up, since what the node says does not come back.
+func TestAListenerWhoseConnectionIsSilentIsReplaced(t *testing.T) {
+	a := newNodesOf(t, 1, pgtest.Pool(t), Options{Schema: pgtest.Schema(t), Fallback: never})[0]
+	h := a.store.hub
+	for _, silent := range []bool{true, false} {
+		h.mu.Lock()
+		settled := h.settled
+		h.said, h.heardSelf, h.repeat = time.Now().Add(-repeatEvery), time.Now().Add(-2*repeatEvery), true
+		if !silent {
+			h.heardSelf = h.said.Add(time.Millisecond)
+		}
+		h.mu.Unlock()
+		h.poke()
+		if silent {
+			a.until("it hears anew", func(h *hub) bool { return h.hearing && h.settled.After(settled) })
+			continue
+		}
+		a.until("it has said that it is there", func(h *hub) bool { return time.Since(h.heardSelf) < repeatEvery })
+		a.until("the connection has stayed", func(h *hub) bool { return h.hearing && h.settled.Equal(settled) })
+	}
+}
+
+// However rarely it looks, a node is not forgotten by the others.
+func TestANodeThatLooksRarelyIsStillHeardOf(t *testing.T) {
+	all := newNodesOf(t, 2, pgtest.Pool(t), Options{Schema: pgtest.Schema(t), Fallback: never})
+	a, b := all[0], all[1]
+	b.parked(1)
+	long := time.Now().Add(forgetAfter)
+	a.until("it hears again that b is there, and waits", func(h *hub) bool {
+		heard, list := h.nodes.heard[b.store.hub.self], h.nodes.waits[b.q.Name()]
+		return heard.Add(forgetAfter).After(long.Add(repeatEvery/2)) && len(list) == 1 && list[0].until.After(long.Add(repeatEvery/2))
+	})
+}
+
 // What a user does with notifications on connections of the pool's is no hindrance.
 func TestAUsersOwnNotificationsAreLeftToThem(t *testing.T) {
 	config := pgtest.Pool(t).Config()
