@@ -25,6 +25,11 @@ func (s *Store) Check(ctx context.Context) error {
 	var errs []error
 	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if s.opts.NoListen {
+			if _, err := tx.Exec(ctx, s.sql.settings); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"); err != nil {
 			return err
 		}

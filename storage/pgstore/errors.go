@@ -93,6 +93,8 @@ func told(err error) error {
 		return err
 	case errors.As(err, &pg) && (pg.Code == "53100" || pg.Code == "53400"): // disk_full, configuration_limit_exceeded
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
+	case errors.As(err, &pg) && (pg.Code == "26000" || pg.Code == "42P05"): // invalid_sql_statement_name, duplicate_prepared_statement
+		return fmt.Errorf("pgstore: a pooler that does not know prepared statements (set pgx's default_query_exec_mode=exec): %w", err)
 	case judge(err) != final:
 		return fmt.Errorf("%w: %w", storage.ErrBusy, err)
 	}

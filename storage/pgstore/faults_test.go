@@ -253,6 +253,43 @@ func TestACommitWhoseConnectionIsLost(t *testing.T) {
 // execModes are pgx's ways to send a statement.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
+// What a node remembers it changes in one trip, without a word about a transaction.
+func TestAChangeInOneTripWhoseConnectionIsLost(t *testing.T) {
+	for _, mode := range execModes {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			p := pgtest.NewProxy(t, pgtest.DSN(t))
+			n := newNode(t, p.DSN()+" default_query_exec_mode="+mode, nil)
+			for range 3 {
+				n.mustAdd(mail, "")
+			}
+			j := job(mail, "the-key")
+			cut := p.CutAtAnswer("INSERT 0 1")
+			if err := n.add(within(t), j); !errors.Is(err, storage.ErrOutcomeUnknown) {
+				t.Errorf("lost on the way back: got %v, want ErrOutcomeUnknown", err)
+			}
+			<-cut
+			if n.version(j.ID) != 1 {
+				t.Error("lost on the way back: it has not happened")
+			}
+			n.mustAdd(mail, "")
+			j = job(mail, "another-key")
+			cut = p.CutAtRequest("another-key")
+			if err := n.add(within(t), j); !errors.Is(err, storage.ErrOutcomeUnknown) {
+				t.Errorf("lost on the way to the server: got %v, want ErrOutcomeUnknown", err)
+			}
+			<-cut
+			if n.version(j.ID) != 0 {
+				t.Error("lost on the way to the server: it has happened")
+			}
+			n.mustAdd(mail, "")
+			if got := n.counts(mail)[storage.Pending]; got != 6 {
+				t.Errorf("got %d jobs, want 6", got)
+			}
+		})
+	}
+}
+
 var errPlanned = errors.New("planned")
 
 func TestWhatCertainlyDidNotHappenIsRunAgain(t *testing.T) {

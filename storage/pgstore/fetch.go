@@ -238,7 +238,11 @@ func (t *txn) send(b *pgx.Batch) error {
 		return t.err
 	}
 	if t.begin != "" {
-		b.QueuedQueries = append([]*pgx.QueuedQuery{{SQL: t.begin}}, b.QueuedQueries...)
+		begin := []*pgx.QueuedQuery{{SQL: t.begin}}
+		if t.s.opts.NoListen {
+			begin = append(begin, &pgx.QueuedQuery{SQL: t.s.sql.settings})
+		}
+		b.QueuedQueries = append(begin, b.QueuedQueries...)
 		t.begin = ""
 	}
 	t.s.trips.Add(1)
@@ -274,11 +278,8 @@ func (t *txn) keepQueues(rows pgx.Rows, names []storage.QueueName, clock bool) e
 		if !qid.Valid || t.queues[n] != nil && !t.queues[n].guessed {
 			return nil
 		}
-		rec, err := decodeQueue(n, settings)
-		if err != nil {
-			return err
-		}
-		t.keepQueue(&queue{name: n, qid: qid.Int32, was: rec, now: rec, version: version.Int64, next: uint64(next.Int64)})
+		rec, bad := decodeQueue(n, settings)
+		t.keepQueue(&queue{name: n, qid: qid.Int32, was: rec, now: rec, bad: bad, version: version.Int64, next: uint64(next.Int64)})
 		return nil
 	})
 	if clock && err == nil {
@@ -572,20 +573,29 @@ func (t *txn) OldestPending(name storage.QueueName) (time.Time, error) {
 	if err != nil || q.now == nil {
 		return time.Time{}, err
 	}
-	var oldest time.Time
-	b := &pgx.Batch{}
-	b.Queue(t.s.sql.oldest, q.qid).Query(func(rows pgx.Rows) error {
-		var id pgtype.UUID
-		var spec, status []byte
-		_, err := pgx.ForEachRow(rows, []any{&id, &spec, &status}, func() error {
-			if j, err := decodeJob(id.Bytes, 0, spec, status); err == nil && (oldest.IsZero() || j.Created.Before(oldest)) {
-				oldest = j.Created
-			}
-			return nil
+	damaged := []pgtype.UUID{}
+	for {
+		var oldest time.Time
+		found := len(damaged)
+		b := &pgx.Batch{}
+		b.Queue(t.s.sql.oldest, q.qid, damaged).Query(func(rows pgx.Rows) error {
+			var id pgtype.UUID
+			var spec, status []byte
+			_, err := pgx.ForEachRow(rows, []any{&id, &spec, &status}, func() error {
+				j, bad := decodeJob(id.Bytes, 0, spec, status)
+				if bad != nil {
+					damaged = append(damaged, id)
+				} else if oldest.IsZero() || j.Created.Before(oldest) {
+					oldest = j.Created
+				}
+				return nil
+			})
+			return err
 		})
-		return err
-	})
-	return oldest, t.send(b)
+		if err := t.send(b); err != nil || len(damaged) == found {
+			return oldest, err
+		}
+	}
 }
 
 func (t *txn) Queues(after storage.QueueName, max int) ([]*storage.Queue, error) {
@@ -605,11 +615,8 @@ func (t *txn) Queues(after storage.QueueName, max int) ([]*storage.Queue, error)
 			if t.queues[n] != nil {
 				return nil
 			}
-			rec, err := decodeQueue(n, settings)
-			if err != nil {
-				return err
-			}
-			t.keepQueue(&queue{name: n, qid: qid, was: rec, now: rec, version: version, next: next})
+			rec, bad := decodeQueue(n, settings)
+			t.keepQueue(&queue{name: n, qid: qid, was: rec, now: rec, bad: bad, version: version, next: next})
 			return nil
 		})
 		return err

@@ -16,8 +16,9 @@ type Options struct {
 	// NoMigrate has New fail where the schema is missing or older than this package, instead of calling Migrate: for roles that may not
 	// create anything.
 	NoMigrate bool
-	// NoListen has the store do without LISTEN, which poolers in transaction mode do not pass on: what other nodes commit is then found
-	// by the look of Fallback.
+	// NoListen has the store do without what poolers in transaction mode do not keep for a client: settings are then made for each
+	// transaction, and what other nodes commit is found by the look of Fallback, as there is no LISTEN. A pooler that does not know prepared
+	// statements (PgBouncer before 1.21) also takes pgx's default_query_exec_mode=exec.
 	NoListen bool
 	// Fallback is how often a node looks for what no notification told it of, 2 s unless set; at least 10 ms.
 	Fallback time.Duration

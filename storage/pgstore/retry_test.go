@@ -385,3 +385,53 @@ func TestAKeyInATransactionThatIsStillOpen(t *testing.T) {
 		t.Errorf("when it has been committed: got %v, want ErrExists", err)
 	}
 }
+
+// A node remembers the jobs that it has leased, and changes them without having read them again.
+func TestALockedJobThatTheNodeRemembers(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	n := newNode(t, dsn, &pgstore.Options{LockTimeout: shortLock})
+	lease := func(id storage.ID) storage.ID {
+		err := n.Update(within(t), storage.Reads{Jobs: []storage.ID{id}}, func(tx storage.Tx) error {
+			j, err := tx.Job(id)
+			if err != nil {
+				return err
+			}
+			s := j.Status
+			s.State, s.Version, s.Due = storage.Running, s.Version+1, tx.Now().Add(time.Minute)
+			return tx.SetJob(j.With(s))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	locked, free := lease(n.mustAdd(mail, "")), lease(n.mustAdd(mail, ""))
+	release := hold(t, dsn, "SELECT FROM pollack.job WHERE id = $1 FOR UPDATE", pgtype.UUID{Bytes: locked, Valid: true})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { busy(t, "a change", func() error { return n.touch(within(t), locked) }) })
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	slowest := time.Duration(0)
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		default:
+		}
+		begin := time.Now()
+		if err := n.touch(within(t), free); err != nil {
+			t.Fatalf("another job: %v", err)
+		}
+		slowest = max(slowest, time.Since(begin))
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("a change of another job took %v", slowest)
+	}
+	release()
+	if err := n.touch(within(t), locked); err != nil {
+		t.Error(err)
+	}
+}

@@ -15,6 +15,7 @@ const queueColumns = "q.qid, q.account, q.name, q.version, q.next, q.settings"
 
 // statements are the texts that are prepared on each connection.
 type statements struct {
+	settings     string // of each transaction, where connections are a pooler's
 	clock        string
 	queues       string
 	queuesOfJobs string
@@ -106,9 +107,9 @@ func newStatements(schema string) statements {
 		nextDue: q("SELECT id, spec, status FROM {s}.job WHERE due IS NOT NULL ORDER BY due, id LIMIT $1::bigint"),
 		// From one priority to the next: however many jobs are pending, each priority costs one look.
 		oldest: q("WITH RECURSIVE first AS (" +
-			"(SELECT id, priority FROM {s}.job WHERE qid = $1 AND state = 4 ORDER BY priority DESC, position LIMIT 1)" +
+			"(SELECT id, priority FROM {s}.job WHERE qid = $1 AND state = 4 AND id <> ALL($2::uuid[]) ORDER BY priority DESC, position LIMIT 1)" +
 			" UNION ALL SELECT n.id, n.priority FROM first, LATERAL (SELECT id, priority FROM {s}.job" +
-			" WHERE qid = $1 AND state = 4 AND priority < first.priority ORDER BY priority DESC, position LIMIT 1) AS n)" +
+			" WHERE qid = $1 AND state = 4 AND id <> ALL($2::uuid[]) AND priority < first.priority ORDER BY priority DESC, position LIMIT 1) AS n)" +
 			" SELECT j.id, j.spec, j.status FROM first JOIN {s}.job j USING (id)"),
 		chunk: q("SELECT bytes FROM {s}.chunk WHERE blob = $1 AND n = $2::bigint"),
 

@@ -80,10 +80,14 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 				return err
 			}
 		}
+		if opts.NoListen {
+			return nil // each transaction has them
+		}
 		// Not by way of c.Exec, which refuses to send text while standard_conforming_strings is off.
-		return c.PgConn().Exec(ctx, settings(opts)).Close()
+		return c.PgConn().Exec(ctx, setAll(opts, false)).Close()
 	}
 	s := &Store{opts: opts, schema: quoted(opts.Schema), sql: newStatements(quoted(opts.Schema))}
+	s.sql.settings = setAll(opts, true)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
@@ -570,7 +574,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 				b.Queue(s.sql.notify, s.hub.channel, p)
 			}
 		}
-		if t.begin != "" { // what is sent in one trip is a transaction without being called one
+		if t.begin != "" && !s.opts.NoListen { // what is sent in one trip is a transaction without being called one
 			t.begin = ""
 			return
 		}

@@ -110,6 +110,7 @@ type queue struct {
 	qid     int32
 	was     *storage.Queue // as the database has it; nil: there is none
 	now     *storage.Queue
+	bad     error  // the record is damaged, and neither was nor now
 	version int64  // of the record was
 	next    uint64 // as the database has it
 	adds    uint64 // positions given in this transaction since
@@ -330,12 +331,13 @@ func (t *txn) queue(name storage.QueueName) (*queue, error) {
 	}
 	if q := t.queues[name]; q != nil {
 		t.guess = t.guess || q.guessed
-		return q, nil
+		return q, q.bad
 	}
 	if err := t.fetch(request{queues: []storage.QueueName{name}}); err != nil {
 		return nil, err
 	}
-	return t.queues[name], nil
+	q := t.queues[name]
+	return q, q.bad
 }
 
 func (t *txn) Now() time.Time { return t.now }
