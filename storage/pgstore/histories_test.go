@@ -16,7 +16,7 @@ import (
 // POLLACK_HISTORIES says how many random histories there are, of 100 steps each.
 func TestHistoriesAgreeWithMemory(t *testing.T) {
 	t.Parallel()
-	histories := uint64(80)
+	histories := uint64(48)
 	if s := os.Getenv("POLLACK_HISTORIES"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
