@@ -66,7 +66,7 @@ func TestSettingsOfTheDatabaseMakeNoDifference(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for seed := range uint64(4) {
+			for seed := range uint64(2) {
 				s, err := pgstore.New(within(t), pool, &pgstore.Options{Schema: pgtest.Schema(t)})
 				if err != nil {
 					t.Fatal(err)

@@ -430,6 +430,9 @@ func TestALockedJobThatTheNodeRemembers(t *testing.T) {
 	if slowest > 2*time.Second {
 		t.Errorf("a change of another job took %v", slowest)
 	}
+	if got := n.Stats().Alone; got != 0 {
+		t.Errorf("%d of them waited in the database", got)
+	}
 	release()
 	if err := n.touch(within(t), locked); err != nil {
 		t.Error(err)

@@ -600,8 +600,8 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		}
 		s.memory.forget(t)
 		s.finish(conn, err)
-		if m == shared && judge(err) == locked && s.findShut(t) {
-			return append(again, done...) // those that want what is locked will wait for it by themselves
+		if m == shared && judge(err) == locked && (guessedAny(t.dirty) || s.findShut(t)) {
+			return append(again, done...) // those that want what is locked will find that out, and wait by themselves
 		}
 		return append(again, s.retryEach(done, err)...)
 	}
