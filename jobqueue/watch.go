@@ -155,9 +155,6 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 		return nil, err
 	}
 	defer b.watches.remove(id, one)
-	if b.notifier != nil {
-		b.notifier.Watches(id)
-	}
 	for seen := false; ; {
 		was := b.watches.takeGone(one) // if the job is there now, that was about something earlier
 		j, err := b.Job(ctx, id)
@@ -174,6 +171,9 @@ func (b *Broker) waitUntil(ctx context.Context, id ID, enough func(*Job) bool) (
 			return nil, err
 		case closed:
 			return nil, ErrShutdown
+		}
+		if !seen && b.notifier != nil {
+			b.notifier.Watches(id)
 		}
 		seen = true
 		select {

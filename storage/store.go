@@ -143,7 +143,7 @@ type Notifier interface {
 	// Waits says that a receiver of a queue has found nothing and is about to sleep. It stands in line already: a Change that comes from
 	// now on wakes it.
 	Waits(q QueueName)
-	// Watches says that somebody waits for a change of a job, and is about to read it for the first time.
+	// Watches says that somebody has just read a job and waits for a change of it: also for one since that read.
 	Watches(id ID)
 	// Lag is how much later than at its time this process is to do what is due, unless it set that time itself: so not all processes do at
 	// once what one of them can do. It is 0 for one of them, which may change.
