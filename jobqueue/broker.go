@@ -185,7 +185,11 @@ func (c *core) run(ctx context.Context, r storage.Reads, fn func(*step) error) e
 	unknown := errors.Is(err, storage.ErrOutcomeUnknown)
 	if unknown || errors.Is(err, storage.ErrFailed) || errors.Is(err, storage.ErrClosed) {
 		if unknown || !c.failed.Swap(true) { // those who wait look: it may have happened, or they learn that the store has failed
-			c.log.Error("the store failed; a local one must be opened again", "error", err)
+			if c.notifier != nil {
+				c.log.Warn("the shared store failed; it comes back by itself", "error", err)
+			} else {
+				c.log.Error("the store failed; it must be opened again", "error", err)
+			}
 			c.lines.BroadcastAll()
 			c.idle.BroadcastAll()
 			c.watches.notifyAll()

@@ -15,8 +15,8 @@ import (
 	"github.com/pollackq/pollack/storage"
 )
 
-// A hub tells the processes that share a schema of one another's changes, and its own what they have told. It has two goroutines and one connection, which
-// listens; what it sends and looks for goes through the store's pool.
+// A hub tells the processes that share a schema of one another's changes, and its own what they have told. It has two goroutines and one
+// connection, which listens; what it sends and looks for goes through the store's pool.
 //
 // A notification makes PostgreSQL commit the transactions that send any one after the other, in the whole cluster. So little is sent: nodes
 // say what they wait for, and who commits something tells a node of it only if one is known to wait for it. What is committed while
@@ -113,7 +113,8 @@ func (h *hub) listen() {
 			pause = time.Minute
 		}
 		if failures == 0 {
-			h.s.opts.Logger.Warn("no notifications of other nodes arrive; what they do is found by a look, and listening tried again", "every", h.s.opts.Fallback, "error", err)
+			h.s.opts.Logger.Warn("no notifications of other nodes arrive; what they do is found by a look, and listening tried again",
+				"every", h.s.opts.Fallback, "error", err)
 		}
 		h.sleep(pause/2 + mathrand.N(pause/2))
 	}

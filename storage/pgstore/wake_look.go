@@ -73,8 +73,9 @@ func cut[T any](list []T) (page, rest []T) {
 	return list[:n], list[n:]
 }
 
-// lookSQL is a look: for each queue its record and how many jobs wait, for each job a digest of its status, the earliest time at which there is something to do, and,
-// for those who cannot hear, whether somebody listens. It also sends what there is to say, so that an idle node needs no other statement.
+// lookSQL is a look: for each queue its record and how many jobs wait, for each job a digest of its status, the earliest time at which there is
+// something to do, and, for those who cannot hear, whether somebody listens. It also sends what there is to say, so that an idle node needs no
+// other statement.
 const lookSQL = `SELECT 1, a.i, q.qid, q.version,
 	(SELECT count(*) FROM (SELECT FROM {s}.job j WHERE j.qid = q.qid AND j.state = 4 ORDER BY j.priority DESC, j.position LIMIT a.n) p),
 	NULL::uuid, NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::bool
