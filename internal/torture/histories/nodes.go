@@ -34,7 +34,7 @@ var Nodes = &attack.Technique{
 	Promise: "what eight clients see of one node on PostgreSQL, or of four, could have come from one after the other (I5, I6, I7, I11, I22)",
 	Unit:    "histories",
 	CI:      120,
-	Release: 4_000,
+	Release: 2_000,
 	Control: 240,
 	Minutes: 8,
 	Needs:   []string{"postgres"},

@@ -163,7 +163,7 @@ func (c *cluster) round(round int, last bool) []string {
 	if err := c.begin(); err != nil {
 		return []string{err.Error()}
 	}
-	if err := c.book.await(c.Context(), 1+c.rnd.IntN(1000)); err != nil {
+	if err := c.book.await(c.Context(), 1+c.rnd.IntN(500)); err != nil {
 		return []string{err.Error()}
 	}
 	if err := c.strike(); err != nil {
