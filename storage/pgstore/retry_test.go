@@ -408,12 +408,19 @@ func TestALockedJobThatTheNodeRemembers(t *testing.T) {
 	}
 	locked, free := lease(n.mustAdd(mail, "")), lease(n.mustAdd(mail, ""))
 	release := hold(t, dsn, "SELECT FROM pollack.job WHERE id = $1 FOR UPDATE", pgtype.UUID{Bytes: locked, Valid: true})
-	var all sync.WaitGroup
+	var fns []func() error
 	for range 20 {
-		all.Go(func() { busy(t, "a change", func() error { return n.touch(within(t), locked) }) })
+		fns = append(fns, func() error { return n.touch(within(t), locked) })
 	}
 	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
+	go func() {
+		defer close(done)
+		for _, err := range n.together(fns...) {
+			if !errors.Is(err, storage.ErrBusy) {
+				t.Errorf("got %v, want ErrBusy", err)
+			}
+		}
+	}()
 	slowest := time.Duration(0)
 	for waiting := true; waiting; {
 		select {
