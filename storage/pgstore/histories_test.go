@@ -9,7 +9,6 @@ import (
 
 	"github.com/pollackq/pollack/storage"
 	"github.com/pollackq/pollack/storage/memstore"
-	"github.com/pollackq/pollack/storage/pgstore/internal/pgtest"
 	"github.com/pollackq/pollack/storage/storagetest"
 )
 
@@ -40,12 +39,6 @@ func TestHistoriesAgreeWithMemory(t *testing.T) {
 }
 
 func FuzzHistory(f *testing.F) { storagetest.Fuzz(f, open) }
-
-// openTwo opens two nodes that take turns.
-func openTwo(t testing.TB) storage.Store {
-	schema := pgtest.Schema(t)
-	return &turns{nodes: []storage.Store{openIn(t, schema), openIn(t, schema)}}
-}
 
 // An announcer is a store whose transactions say beforehand that they are going to read something of what there is or was, as those of package
 // jobqueue do: what they then do with it is up to them.

@@ -65,7 +65,7 @@ func (s *Schema) Open(t testing.TB, o *pgstore.Options) *pgstore.Store {
 	}
 	opts.Schema, opts.NoMigrate, opts.NoListen = s.Name, true, true
 	if opts.Fallback == 0 {
-		opts.Fallback = 10 * 365 * 24 * time.Hour
+		opts.Fallback = century
 	}
 	store, err := pgstore.New(context.Background(), s.Pool, &opts)
 	if err != nil {
@@ -73,6 +73,8 @@ func (s *Schema) Open(t testing.TB, o *pgstore.Options) *pgstore.Store {
 	}
 	return store
 }
+
+const century = 100 * 365 * 24 * time.Hour
 
 const (
 	// clock has a connection see the time that tick has told it. It is an error if there is none.
@@ -92,6 +94,9 @@ func connect(t testing.TB, dsn string) *pgxpool.Pool {
 		_, err := c.Exec(ctx, fmt.Sprintf(tick, time.Now().UnixMicro()), pgx.QueryExecModeSimpleProtocol)
 		return err == nil, err
 	}
+	// Connections do not grow old here, for all the hours that pass.
+	config.MaxConnLifetime, config.MaxConnIdleTime, config.HealthCheckPeriod = century, century, century
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
