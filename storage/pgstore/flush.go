@@ -119,9 +119,12 @@ func (t *txn) queueSame(b *pgx.Batch) {
 	var qids []int32
 	var versions []int64
 	for _, q := range t.queues {
-		if q.guessed {
+		if q.guessed && !q.changed() {
 			qids, versions = append(qids, q.qid), append(versions, q.version)
 		}
+	}
+	if len(qids) == 0 {
+		return // putQueues compares the rest
 	}
 	b.Queue(t.s.sql.same, qids, versions, stamp(t.now), len(qids)+1).QueryRow(func(row pgx.Row) error {
 		var now time.Time
@@ -284,12 +287,18 @@ func (t *txn) queueQueues(b *pgx.Batch, queues []*queue) (map[int32]int64, error
 		b.Queue(sql.lockQueues, qids)
 	}
 	after := make(map[int32]int64, len(qids))
-	b.Queue(sql.putQueues, qids, versions, adds, newer, settings, len(qids)).QueryRow(func(row pgx.Row) error {
+	guess := pgtype.Timestamptz{}
+	if t.guessedNow {
+		guess = stamp(t.now)
+	}
+	b.Queue(sql.putQueues, qids, versions, adds, newer, settings, len(qids)+1, guess).QueryRow(func(row pgx.Row) error {
 		var ids []int32
 		var nexts []int64
-		if err := row.Scan(nil, &ids, &nexts); err != nil {
+		var now time.Time
+		if err := row.Scan(nil, &ids, &nexts, &now); err != nil {
 			return err
 		}
+		t.s.clock.read(now)
 		for i, id := range ids {
 			after[id] = nexts[i]
 		}
@@ -323,7 +332,12 @@ func (t *txn) queueCounts(b *pgx.Batch) {
 	for _, c := range cols {
 		args = append(args, c)
 	}
-	b.Queue(t.s.sql.addCounts, args...)
+	if n := slices.IndexFunc(b.QueuedQueries, func(q *pgx.QueuedQuery) bool { return t.s.sql.counted[q.SQL] != "" }); n >= 0 {
+		q := b.QueuedQueries[n] // one statement less
+		q.SQL, q.Arguments = t.s.sql.counted[q.SQL], append(q.Arguments, args...)
+	} else {
+		b.Queue(t.s.sql.addCounts, args...)
+	}
 	for _, qid := range fold {
 		b.Queue(t.s.sql.foldCounts, qid)
 	}

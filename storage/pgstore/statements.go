@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,7 @@ type statements struct {
 	insertQueues string
 	insert       string
 	addCounts    string
+	counted      map[string]string // addCounts joined to another statement, by the text of that
 	foldCounts   string
 	notify       string
 
@@ -134,7 +136,7 @@ func newStatements(schema string) statements {
 			" settings = CASE WHEN u.newer > 0 THEN u.settings ELSE q.settings END" +
 			" FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) AS u(qid, version, adds, newer, settings)" +
 			" WHERE q.qid = u.qid AND q.version = u.version RETURNING q.qid, q.next)" +
-			" SELECT {s}.want((SELECT count(*) FROM done), $6::bigint), array_agg(qid), array_agg(next) FROM done"),
+			" SELECT {s}.want((SELECT count(*) FROM done) + coalesce(abs(extract(epoch FROM {s}.clock() - $7::timestamptz)) < 0.25, true)::integer, $6::bigint), array_agg(qid), array_agg(next), {s}.clock() FROM done"),
 		insertQueues: q("INSERT INTO {s}.queue (qid, account, name, next, settings) OVERRIDING SYSTEM VALUE" +
 			" SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::bytea[])"),
 		insert: q("INSERT INTO {s}.job (id, qid, position, account, key, state, priority, due, spec, status, payload, result)" +
@@ -163,5 +165,28 @@ func newStatements(schema string) statements {
 	s.jobsSkip = s.jobs + " FOR UPDATE SKIP LOCKED"
 	s.jobsLock = s.jobs + " ORDER BY id FOR UPDATE"
 	s.readySkip = s.ready + " FOR UPDATE SKIP LOCKED"
+	s.counted = make(map[string]string)
+	for _, text := range []string{s.remove, s.removeSame, s.update, s.updateSame, s.insert} {
+		s.counted[text] = joined(s.addCounts, text)
+	}
 	return s
+}
+
+var parameter = regexp.MustCompile(`\$(\d+)`)
+
+// joined returns one statement that does what two do. The parameters of the first come after those of the second.
+func joined(first, second string) string {
+	most := 0
+	for _, m := range parameter.FindAllStringSubmatch(second, -1) {
+		n, _ := strconv.Atoi(m[1])
+		most = max(most, n)
+	}
+	first = parameter.ReplaceAllStringFunc(first, func(p string) string {
+		n, _ := strconv.Atoi(p[1:])
+		return "$" + strconv.Itoa(n+most)
+	})
+	if rest, ok := strings.CutPrefix(second, "WITH "); ok {
+		return "WITH counted AS (" + first + "), " + rest
+	}
+	return "WITH counted AS (" + first + ") " + second
 }

@@ -518,7 +518,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		s.groups.Add(1)
 		t.shut = s.shut.still(ctx, s, conn)
 	}
-	if err := t.prefetch("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE", calls); err != nil {
+	if err := t.prefetch("BEGIN", calls); err != nil {
 		s.finish(conn, err)
 		return s.retry(calls, err)
 	}
