@@ -29,7 +29,8 @@
 // the broker, then the store, then the pool.
 //
 // Callers of a node that come at the same time share a transaction: what they read is fetched in one round trip, and what they wrote is sent in
-// another, together with the commit. So more connections do not make a node faster. Four are enough: one for what is changed, one for what is only
+// another, together with the commit. Where the node knows what they read (an ack of what it leased, an enqueue to a queue in use) there is only
+// the second, in which that is compared. So more connections do not make a node faster. Four are enough: one for what is changed, one for what is only
 // read, and two for what takes a transaction by itself.
 //
 // # Several nodes
@@ -55,8 +56,7 @@
 // returns them are not final. So a transaction may take long. Only an enqueue of the same key waits for its end, up to Options.LockTimeout; then it
 // is ErrBusy.
 //
-// A queue that is not there yet is made at once, outside of that transaction, and stays. One that is REPEATABLE READ or SERIALIZABLE and has read
-// something already does not see it: ErrBusy. Make the queue before (Queue.Configure).
+// A queue that is not there yet is made at once, outside of that transaction, and stays even if that is rolled back.
 //
 // # Time
 //
@@ -87,8 +87,8 @@
 //   - Whatever holds back vacuum makes a busy queue slower from minute to minute, since each look for a job steps over those that are gone:
 //     transactions of the same database that stay open for long; hot_standby_feedback of a replica with long queries, or its slot when it is gone;
 //     prepared transactions that were forgotten. A short idle_in_transaction_session_timeout for everybody else is a good thing.
-//   - A pooler has to be in session mode, or be left out. In transaction mode the settings that the store makes on its connections, such as
-//     search_path and enable_seqscan, would reach strangers, and LISTEN nobody.
+//   - A pooler is best left out, or in session mode. In transaction mode LISTEN reaches nobody, and settings of a connection reach strangers:
+//     set Options.NoListen.
 //
 // What PostgreSQL-compatible databases lack of this stands in the module's README.
 package pgstore
