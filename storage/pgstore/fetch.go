@@ -401,6 +401,9 @@ func (t *txn) fetchValues(r *rec) error {
 	if err != nil {
 		return err
 	}
+	if !found && r.guessed {
+		return t.fail(errStale)
+	}
 	if !found {
 		return t.fail(fmt.Errorf("job %v: its row is gone, though it is locked", r.id))
 	}

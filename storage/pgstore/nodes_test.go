@@ -162,3 +162,59 @@ func TestAQueueThatAnotherNodeChangesMeanwhileIsReadAgain(t *testing.T) {
 		t.Errorf("got %v, and the queue was seen closed in each run: %v; want it seen so in the second run", err, seen)
 	}
 }
+
+// What a node remembers of a job that another has deleted is no reason to wait, or to fail.
+func TestAJobThatIsRememberedAndGoneIsNotFound(t *testing.T) {
+	ctx, pool, schema := t.Context(), pgtest.Pool(t), pgtest.Schema(t)
+	var nodes []*pgstore.Store
+	for range 2 {
+		s, err := pgstore.New(ctx, pool, &pgstore.Options{Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		nodes = append(nodes, s)
+	}
+	q, id := storage.QueueName{Name: "q"}, storage.NewID(time.Now())
+	reads := storage.Reads{Jobs: []storage.ID{id}}
+	update := func(s *pgstore.Store, fn func(storage.Tx) error) {
+		t.Helper()
+		if err := s.Update(ctx, reads, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(nodes[0], func(tx storage.Tx) error {
+		if err := tx.PutQueue(&storage.Queue{QueueName: q}); err != nil {
+			return err
+		}
+		_, err := tx.AddJob(&storage.Job{Spec: &storage.Spec{ID: id, Queue: q}, Status: storage.Status{State: storage.Pending}}, []byte("payload"))
+		return err
+	})
+	update(nodes[0], func(tx storage.Tx) error {
+		j, err := tx.Job(id)
+		if err != nil {
+			return err
+		}
+		return tx.SetJob(j.With(storage.Status{State: storage.Running}))
+	})
+	update(nodes[1], func(tx storage.Tx) error {
+		j, err := tx.Job(id)
+		if err != nil {
+			return err
+		}
+		return tx.DeleteJob(j)
+	})
+	runs := 0
+	err := nodes[0].Update(ctx, reads, func(tx storage.Tx) error {
+		runs++
+		j, err := tx.Job(id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Payload(j)
+		return err
+	})
+	if !errors.Is(err, storage.ErrNotFound) || runs > 3 {
+		t.Errorf("got %v after %d runs, want that there is no such job after 3 at most", err, runs)
+	}
+}

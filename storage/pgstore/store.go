@@ -535,6 +535,7 @@ func (s *Store) updateOnce(conn *pgxpool.Conn, calls []*call, m mode) (again []*
 		s.calls.Add(1)
 		r := t.call(c)
 		if err := t.lost(); err != nil {
+			s.memory.forget(t)
 			s.finish(conn, err)
 			return s.retryEach(append(append(again, done...), calls[i:]...), err)
 		}
