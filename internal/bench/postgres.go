@@ -9,7 +9,8 @@ import (
 	"github.com/pollackq/pollack/internal/pgserver"
 )
 
-// onPostgres is the table of the store on PostgreSQL, with one node and with two.
+// onPostgres is the table of the store on PostgreSQL, with one node and with two. Its ratios mean something only while nothing else runs: a busy machine
+// shares its processors among processes, of which the bare loop has one for each caller, and a node of ours one.
 func onPostgres(r *run) (*table, error) {
 	t := newTable("PostgreSQL", "The cycles of the table of durable stores, on one server over loopback, which shares the machine's cores with its "+
 		"clients. Every figure comes from a schema of its own.", callerColumns...)
