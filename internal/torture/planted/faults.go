@@ -453,9 +453,4 @@ var Faults = []*Fault{
 		File: "storage/pgstore/flush.go", Old: "	if !r.guessed {\n		return nil\n	}\n	return record.AppendStatus(nil, &r.was.job.Status)", New: "	return nil",
 		Apart: true, By: []string{"nodes"},
 	},
-	{
-		Name: "remembered-row-is-gone", What: "what a node remembers wrong of a job that is gone it takes for granted again (I8)",
-		File: "storage/pgstore/store.go", Old: "			s.memory.forget(t)\n			s.finish(conn, err)\n			return s.retryEach(append(append(again", New: "			s.finish(conn, err)\n			return s.retryEach(append(append(again",
-		Apart: true, By: []string{"./storage/pgstore TestAJobThatIsRememberedAndGoneIsNotFound"},
-	},
 }
