@@ -218,3 +218,55 @@ func TestAJobThatIsRememberedAndGoneIsNotFound(t *testing.T) {
 		t.Errorf("got %v after %d runs, want that there is no such job after 3 at most", err, runs)
 	}
 }
+
+// What a node remembers of a job is not told to those who ask for it by its key, either, when another has changed it.
+func TestAJobOfAKeyIsNotToldAsRemembered(t *testing.T) {
+	ctx, pool, schema := t.Context(), pgtest.Pool(t), pgtest.Schema(t)
+	var nodes []*pgstore.Store
+	for range 2 {
+		s, err := pgstore.New(ctx, pool, &pgstore.Options{Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		nodes = append(nodes, s)
+	}
+	q, id := storage.QueueName{Name: "q"}, storage.NewID(time.Now())
+	key := storage.Key{Queue: q, Name: "k"}
+	set := func(s *pgstore.Store, state storage.State) {
+		t.Helper()
+		err := s.Update(ctx, storage.Reads{Jobs: []storage.ID{id}}, func(tx storage.Tx) error {
+			j, err := tx.Job(id)
+			if err != nil {
+				return err
+			}
+			return tx.SetJob(j.With(storage.Status{State: state}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := nodes[0].Update(ctx, storage.Reads{}, func(tx storage.Tx) error {
+		if err := tx.PutQueue(&storage.Queue{QueueName: q}); err != nil {
+			return err
+		}
+		_, err := tx.AddJob(&storage.Job{Spec: &storage.Spec{ID: id, Queue: q, Key: key.Name}, Status: storage.Status{State: storage.Pending}}, nil)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(nodes[0], storage.Running)
+	set(nodes[1], storage.Failed)
+	var got storage.State
+	err = nodes[0].Update(ctx, storage.Reads{Jobs: []storage.ID{id}, Keys: []storage.Key{key}}, func(tx storage.Tx) error {
+		j, err := tx.JobByKey(key)
+		if err == nil {
+			got = j.State
+		}
+		return err
+	})
+	if err != nil || got != storage.Failed {
+		t.Errorf("got a job that is %v, %v; want one that has failed", got, err)
+	}
+}

@@ -376,6 +376,9 @@ func (t *txn) JobByKey(k storage.Key) (*storage.Job, error) {
 	if r.bad != nil {
 		return nil, r.bad
 	}
+	if r.guessed {
+		t.guess, t.used = true, append(t.used, r)
+	}
 	return r.now.job, nil
 }
 
