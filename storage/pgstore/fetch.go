@@ -330,11 +330,11 @@ func (t *txn) keepJobs(rows pgx.Rows, payloads, results bool) ([]*rec, error) {
 		case r == nil:
 			r = &rec{id: id.Bytes}
 			t.jobs[id.Bytes] = r
-		case r.locked && !(r.assumed && r.now.job == nil) || t.mode == viewing:
+		case t.mode == viewing, r.locked && !(r.guessed && !r.dirty) && !(r.assumed && r.now.job == nil):
 			list = append(list, r)
 			return nil
 		}
-		r.locked, r.assumed = true, false
+		r.locked, r.assumed, r.guessed = true, false, false // what is remembered gives way to what is read
 		r.was = contents{}
 		j, err := decodeJob(id.Bytes, position, spec, status)
 		if err != nil {

@@ -55,7 +55,7 @@ func (t *txn) flush(last func(*pgx.Batch)) error {
 		return t.fail(err)
 	}
 	if len(add) > 0 {
-		queueInsert(b, sql.insert, add)
+		queueInsert(b, sql, add)
 	}
 	t.queueCounts(b)
 	if last != nil {
@@ -126,7 +126,7 @@ func (t *txn) queueSame(b *pgx.Batch) {
 	if len(qids) == 0 {
 		return // putQueues compares the rest
 	}
-	b.Queue(t.s.sql.same, qids, versions, stamp(t.now), len(qids)+1).QueryRow(func(row pgx.Row) error {
+	t.s.sql.queue(b, t.s.sql.same, len(qids), qids, versions, stamp(t.now), len(qids)+1).QueryRow(func(row pgx.Row) error {
 		var now time.Time
 		err := row.Scan(nil, &now)
 		if err == nil {
@@ -154,14 +154,14 @@ func queueRemove(b *pgx.Batch, sql *statements, recs []*rec) {
 		ids[i] = uuid(r.id)
 	}
 	if !guessedAny(recs) {
-		b.Queue(sql.remove, ids)
+		sql.queue(b, sql.remove, len(recs), ids)
 		return
 	}
 	expected := make(pgtype.FlatArray[[]byte], len(recs))
 	for i, r := range recs {
 		expected[i] = r.expected()
 	}
-	b.Queue(sql.removeSame, ids, expected, len(recs)).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
+	sql.queue(b, sql.removeSame, len(recs), ids, expected, len(recs)).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 }
 
 func queueUpdate(b *pgx.Batch, sql *statements, recs []*rec) {
@@ -184,17 +184,17 @@ func queueUpdate(b *pgx.Batch, sql *statements, recs []*rec) {
 		}
 	}
 	if !guessedAny(recs) {
-		b.Queue(sql.update, ids, states, dues, statuses, results, changed)
+		sql.queue(b, sql.update, n, ids, states, dues, statuses, results, changed)
 		return
 	}
 	expected := make(pgtype.FlatArray[[]byte], n)
 	for i, r := range recs {
 		expected[i] = r.expected()
 	}
-	b.Queue(sql.updateSame, ids, states, dues, statuses, results, changed, expected, n).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
+	sql.queue(b, sql.updateSame, n, ids, states, dues, statuses, results, changed, expected, n).QueryRow(func(row pgx.Row) error { return row.Scan(nil) })
 }
 
-func queueInsert(b *pgx.Batch, text string, recs []*rec) {
+func queueInsert(b *pgx.Batch, sql *statements, recs []*rec) {
 	n := len(recs)
 	ids, qids, backs, positions := make(pgtype.FlatArray[pgtype.UUID], n), make(pgtype.FlatArray[int32], n), make(pgtype.FlatArray[int64], n), make(pgtype.FlatArray[int64], n)
 	accounts, keys := make(pgtype.FlatArray[string], n), make(pgtype.FlatArray[*string], n)
@@ -219,7 +219,7 @@ func queueInsert(b *pgx.Batch, text string, recs []*rec) {
 		statuses[i] = buf[from:len(buf):len(buf)]
 		payloads[i], results[i] = r.now.payload.bytes, r.now.result.bytes
 	}
-	b.Queue(text, ids, qids, backs, positions, accounts, keys, states, priorities, dues, specs, statuses, payloads, results)
+	sql.queue(b, sql.insert, n, ids, qids, backs, positions, accounts, keys, states, priorities, dues, specs, statuses, payloads, results)
 }
 
 // queueKeys takes the keys of jobs until the user's transaction ends, so that whoever wants one of them waits for it in no transaction.
@@ -291,7 +291,7 @@ func (t *txn) queueQueues(b *pgx.Batch, queues []*queue) (map[int32]int64, error
 	if t.guessedNow {
 		guess = stamp(t.now)
 	}
-	b.Queue(sql.putQueues, qids, versions, adds, newer, settings, len(qids)+1, guess).QueryRow(func(row pgx.Row) error {
+	sql.queue(b, sql.putQueues, len(qids), qids, versions, adds, newer, settings, len(qids)+1, guess).QueryRow(func(row pgx.Row) error {
 		var ids []int32
 		var nexts []int64
 		var now time.Time
@@ -332,11 +332,13 @@ func (t *txn) queueCounts(b *pgx.Batch) {
 	for _, c := range cols {
 		args = append(args, c)
 	}
-	if n := slices.IndexFunc(b.QueuedQueries, func(q *pgx.QueuedQuery) bool { return t.s.sql.counted[q.SQL] != "" }); n >= 0 {
+	own := &pgx.Batch{}
+	counts := t.s.sql.queue(own, t.s.sql.addCounts, len(qids), args...)
+	if n := slices.IndexFunc(b.QueuedQueries, func(q *pgx.QueuedQuery) bool { return t.s.sql.counted[q.SQL][0] != "" }); n >= 0 {
 		q := b.QueuedQueries[n] // one statement less
-		q.SQL, q.Arguments = t.s.sql.counted[q.SQL], append(q.Arguments, args...)
+		q.SQL, q.Arguments = t.s.sql.counted[q.SQL][min(len(qids), 2)-1], append(q.Arguments, counts.Arguments...)
 	} else {
-		b.Queue(t.s.sql.addCounts, args...)
+		b.QueuedQueries = append(b.QueuedQueries, counts)
 	}
 	for _, qid := range fold {
 		b.Queue(t.s.sql.foldCounts, qid)

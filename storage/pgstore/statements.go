@@ -1,9 +1,12 @@
 package pgstore
 
 import (
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pollackq/pollack/storage"
 )
@@ -49,7 +52,8 @@ type statements struct {
 	insertQueues string
 	insert       string
 	addCounts    string
-	counted      map[string]string // addCounts joined to another statement, by the text of that
+	alone        map[string]string    // the statement on arrays of one element, by the text of that on any
+	counted      map[string][2]string // addCounts, of one queue and of any number, joined to another statement, by the text of that
 	foldCounts   string
 	notify       string
 
@@ -144,7 +148,7 @@ func newStatements(schema string) statements {
 			" FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::smallint[], $8::smallint[]," +
 			" $9::timestamptz[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])" +
 			" AS u(id, qid, back, position, account, key, state, priority, due, spec, status, payload, result) LEFT JOIN {s}.queue q ON q.qid = u.qid"),
-		addCounts: q("INSERT INTO {s}.count (qid, " + strings.Join(names, ", ") + ") SELECT * FROM unnest($1::integer[], " + strings.Join(args, ", ") + ")"),
+		addCounts: q("INSERT INTO {s}.count (qid, " + strings.Join(names, ", ") + ") SELECT * FROM unnest($1::integer[], " + strings.Join(args, ", ") + ") AS u"),
 		// Whose rows others are folding stay as they are.
 		foldCounts: q("WITH gone AS (DELETE FROM {s}.count WHERE ctid = ANY(ARRAY(SELECT ctid FROM {s}.count WHERE qid = $1 FOR UPDATE SKIP LOCKED)) RETURNING *)" +
 			" INSERT INTO {s}.count (qid, " + strings.Join(names, ", ") + ") SELECT qid, " + strings.Join(sums, ", ") + " FROM gone GROUP BY qid"),
@@ -165,11 +169,44 @@ func newStatements(schema string) statements {
 	s.jobsSkip = s.jobs + " FOR UPDATE SKIP LOCKED"
 	s.jobsLock = s.jobs + " ORDER BY id FOR UPDATE"
 	s.readySkip = s.ready + " FOR UPDATE SKIP LOCKED"
-	s.counted = make(map[string]string)
+	s.alone, s.counted = make(map[string]string), make(map[string][2]string)
+	counts := [2]string{single(s.addCounts), s.addCounts}
+	s.alone[counts[1]] = counts[0]
+	for _, text := range []string{s.same, s.putQueues, s.remove, s.removeSame, s.update, s.updateSame, s.insert} {
+		s.alone[text] = single(text)
+	}
 	for _, text := range []string{s.remove, s.removeSame, s.update, s.updateSame, s.insert} {
-		s.counted[text] = joined(s.addCounts, text)
+		for _, text := range []string{text, s.alone[text]} {
+			s.counted[text] = [2]string{joined(counts[0], text), joined(counts[1], text)}
+		}
 	}
 	return s
+}
+
+var (
+	arrays = regexp.MustCompile(`unnest\(([^()]*)\)`)
+	among  = regexp.MustCompile(`= ANY\((\$\d+::\w+)\[\]\)`)
+)
+
+// single returns a statement on arrays as one on their only elements: a plan that is a third of the work.
+func single(text string) string {
+	text = arrays.ReplaceAllStringFunc(text, func(s string) string {
+		return "(VALUES (" + strings.ReplaceAll(arrays.FindStringSubmatch(s)[1], "[]", "") + "))"
+	})
+	return among.ReplaceAllString(text, "= $1")
+}
+
+// queue queues a statement on arrays of n elements.
+func (s *statements) queue(b *pgx.Batch, text string, n int, args ...any) *pgx.QueuedQuery {
+	if n == 1 {
+		text = s.alone[text]
+		for i, a := range args {
+			if v := reflect.ValueOf(a); v.Kind() == reflect.Slice {
+				args[i] = v.Index(0).Interface()
+			}
+		}
+	}
+	return b.Queue(text, args...)
 }
 
 var parameter = regexp.MustCompile(`\$(\d+)`)
