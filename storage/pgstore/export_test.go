@@ -1,7 +1,9 @@
 package pgstore
 
 // Waiting returns how many updates stand in line.
-func (s *Store) Waiting() int { return int(s.updates.waiting.Load()) }
+func (s *Store) Waiting() int {
+	return int(s.updates[looking].waiting.Load() + s.updates[knowing].waiting.Load())
+}
 
 // Forget has a node ask the database for everything, as one that was just opened.
 func (s *Store) Forget() {

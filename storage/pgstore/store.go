@@ -28,12 +28,13 @@ type Store struct {
 	hub    *hub
 	shut   shut
 
-	updates, views *lane
-	singles        chan struct{} // holds one for each transaction that runs alone
-	running        sync.WaitGroup
-	life           context.Context // ends when all calls have been answered
-	end            context.CancelFunc
-	closing        sync.Once
+	views   *lane
+	updates [lanes]*lane
+	singles chan struct{} // holds one for each transaction that runs alone
+	running sync.WaitGroup
+	life    context.Context // ends when all calls have been answered
+	end     context.CancelFunc
+	closing sync.Once
 
 	mutedUntil atomic.Int64 // no notifications until then, in nanoseconds since 1970
 
@@ -91,7 +92,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s.singles = make(chan struct{}, max(1, opts.Connections-2))
+	s.singles = make(chan struct{}, max(1, opts.Connections-3))
 	s.life, s.end = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	if err := s.hub.start(ctx); err != nil {
@@ -99,7 +100,10 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 		s.pool.Close()
 		return nil, err
 	}
-	s.updates, s.views = newLane(s.update), newLane(s.view)
+	s.views = newLane(s.view)
+	for i := range s.updates {
+		s.updates[i] = newLane(s.update)
+	}
 	return s, nil
 }
 
@@ -108,9 +112,25 @@ func (s *Store) View(ctx context.Context, r storage.Reads, fn func(storage.Reade
 	return s.views.do(ctx, r, func(t *txn) error { return fn(t) })
 }
 
+// Updates stand in one of two lanes: those that have to look for something, a ready job or a key, and those that know what they are about and
+// mostly need one trip only. So one group is read while another waits for the disk, and they seldom want the same rows: nobody receives, or
+// enqueues without a key, in both.
+const (
+	looking = iota
+	knowing
+	lanes
+)
+
+func laneOf(r storage.Reads) int {
+	if r.Ready > 0 || len(r.Keys) > 0 {
+		return looking
+	}
+	return knowing
+}
+
 // Update runs fn in a transaction, which calls that wait together share.
 func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
-	return s.updates.do(ctx, r, func(t *txn) error { return fn(t) })
+	return s.updates[laneOf(r)].do(ctx, r, func(t *txn) error { return fn(t) })
 }
 
 // Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open. While the database
@@ -118,7 +138,9 @@ func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx)
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		defer time.AfterFunc(patience, s.end).Stop()
-		s.updates.close()
+		for _, l := range s.updates {
+			l.close()
+		}
 		s.views.close()
 		s.running.Wait()
 		s.hub.stop()
@@ -486,12 +508,13 @@ func (s *Store) launch(c *call) {
 // lane that keeps Close waiting.
 func (s *Store) await(c *call) {
 	c.elsewhere = true
-	s.updates.leave()
+	lane := c.lane
+	lane.leave()
 	go func() {
 		if !s.pause(c) {
 			c = nil
 		}
-		s.updates.comeBack(c)
+		lane.comeBack(c)
 	}()
 }
 

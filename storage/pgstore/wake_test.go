@@ -192,6 +192,10 @@ func TestABurstWakesAsManyAsThereAreJobs(t *testing.T) {
 	all := newNodesOf(t, 3, pgtest.Pool(t), Options{Schema: pgtest.Schema(t), Fallback: never})
 	a, b, c := all[0], all[1], all[2]
 	fromB, fromC := b.parked(20), c.parked(20)
+	a.until("it knows who waits", func(h *hub) bool {
+		list := h.nodes.waits[a.q.Name()]
+		return len(list) == 2 && list[0].n+list[1].n == 40
+	})
 	if _, err := a.q.EnqueueMany(a.ctx, make([]jobqueue.NewJob, 40)); err != nil {
 		t.Fatal(err)
 	}
