@@ -1,10 +1,8 @@
 package pgstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,87 +58,6 @@ type txn struct {
 // A batcher sends statements to the database: a connection, or a transaction of the user's.
 type batcher interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
-}
-
-// A rec is what the transaction knows of one id.
-type rec struct {
-	id  storage.ID
-	was contents // as the database has it
-	now contents
-	bad error // the record is damaged
-
-	queue  *queue // of the job, if there is or was one
-	gets   bool   // a position, in the next flush:
-	at     uint64 // which of those that its queue gives
-	locked bool
-	// guessed says that was is remembered, and not locked: its status is compared when it is written.
-	guessed bool
-	// assumed and keyAssumed say that id and key were taken to be free without asking the database, which will say so if they are not.
-	assumed    bool
-	keyAssumed bool
-
-	dirty  bool   // stands in txn.dirty
-	listed *queue // in whose ready.list it stands
-	fresh  *queue // in whose ready.fresh it stands
-}
-
-// An added job gets the at-th of the positions that its queue gives in the next flush, even if it is deleted again.
-type added struct {
-	spec  *storage.Spec
-	queue *queue
-	at    uint64
-}
-
-// contents is what transactions change of a record.
-type contents struct {
-	job     *storage.Job // nil: there is none
-	payload value
-	result  value
-}
-
-// A value is a payload or result.
-type value struct {
-	known bool   // otherwise it is as the database has it
-	bytes []byte // nil: none
-}
-
-// A queue is what the transaction knows of one queue.
-type queue struct {
-	name    storage.QueueName
-	qid     int32
-	was     *storage.Queue // as the database has it; nil: there is none
-	now     *storage.Queue
-	bad     error  // the record is damaged, and neither was nor now
-	version int64  // of the record was
-	next    uint64 // as the database has it
-	adds    uint64 // positions given in this transaction since
-	entered bool   // jobs without a position were added
-	made    bool   // just now, where the snapshot of the user's transaction may not show it
-	guessed bool   // was, version and next are remembered: the version is compared in the end
-
-	counted bool           // base is known
-	base    storage.Counts // as the database has it
-	diff    storage.Counts // what this transaction changed of it
-	ready   ready
-}
-
-// ready is what the transaction knows of a queue's Ready order.
-type ready struct {
-	read  bool   // list is there
-	whole bool   // nothing that is not locked by others comes after list
-	list  []*rec // as the database has it, from the first on
-	head  int    // those of list before it are no longer pending
-
-	fresh     []*rec // became pending in this transaction
-	freshHead int    // those of fresh before it are no longer pending
-	unsorted  bool   // fresh is
-}
-
-// An undo is one entry of a call's log: what becomes of a record, or something rare.
-type undo struct {
-	rec  *rec
-	was  contents
-	rare func()
 }
 
 func (s *Store) newTxn(ctx context.Context, db batcher, m mode) *txn {
@@ -408,23 +325,6 @@ func (t *txn) Result(j *storage.Job) ([]byte, error) {
 	return r.now.result.clone()
 }
 
-// clone returns a copy for the caller to keep.
-func (v value) clone() ([]byte, error) {
-	if v.bytes == nil {
-		return nil, storage.ErrNotFound
-	}
-	return append([]byte{}, v.bytes...), nil
-}
-
-// keep returns a value of given bytes, of which none are a value, too.
-func keep(p []byte) value {
-	v := bytes.Clone(p)
-	if v == nil {
-		v = []byte{}
-	}
-	return value{known: true, bytes: v}
-}
-
 func (t *txn) Queue(name storage.QueueName) (*storage.Queue, error) {
 	q, err := t.queue(name)
 	if err != nil {
@@ -460,95 +360,4 @@ func (t *txn) Counts(name storage.QueueName) (storage.Counts, error) {
 		c[i] += n
 	}
 	return c, nil
-}
-
-// Ready merges what the database has, and this transaction has locked, with what became pending in this transaction. Of that nothing may
-// come before what the database has not been asked for.
-func (t *txn) Ready(name storage.QueueName, max int) ([]*storage.Job, error) {
-	q, err := t.queue(name)
-	if err != nil || q.now == nil || max < 1 {
-		return nil, err
-	}
-	for {
-		jobs, more := q.firstReady(max)
-		if !more {
-			return jobs, nil
-		}
-		if err := t.fetchReady(q, max); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// firstReady returns up to max pending jobs, and whether the database has to be asked for more.
-func (q *queue) firstReady(max int) (jobs []*storage.Job, more bool) {
-	l := &q.ready
-	if !l.read {
-		return nil, true
-	}
-	for l.head < len(l.list) && !l.list[l.head].pending(q) {
-		l.head++
-	}
-	if l.unsorted {
-		l.fresh = slices.DeleteFunc(l.fresh, func(r *rec) bool {
-			if r.pending(q) {
-				return false
-			}
-			r.fresh = nil
-			return true
-		})
-		slices.SortFunc(l.fresh, func(a, b *rec) int {
-			if before(a, b) {
-				return -1
-			}
-			return 1
-		})
-		l.unsorted, l.freshHead = false, 0
-	}
-	for l.freshHead < len(l.fresh) && !l.fresh[l.freshHead].apart(q) {
-		l.freshHead++
-	}
-	i, k := l.head, l.freshHead
-	for len(jobs) < max && i < len(l.list) {
-		r := l.list[i]
-		if !r.pending(q) {
-			i++
-			continue
-		}
-		for k < len(l.fresh) && !l.fresh[k].apart(q) {
-			k++
-		}
-		if k < len(l.fresh) && before(l.fresh[k], r) {
-			r = l.fresh[k]
-			k++
-		} else {
-			i++
-		}
-		jobs = append(jobs, r.now.job)
-	}
-	if len(jobs) < max && !l.whole {
-		return nil, true
-	}
-	for ; len(jobs) < max && k < len(l.fresh); k++ {
-		if r := l.fresh[k]; r.apart(q) {
-			jobs = append(jobs, r.now.job)
-		}
-	}
-	return jobs, false
-}
-
-// apart reports whether a record is pending and does not stand in the list of those that the database has so.
-func (r *rec) apart(q *queue) bool { return r.pending(q) && r.listed != q }
-
-// pending reports whether a record is that of a pending job of a queue.
-func (r *rec) pending(q *queue) bool {
-	return r.queue == q && r.now.job != nil && r.now.job.State == storage.Pending
-}
-
-// before reports whether a comes before b in the Ready order.
-func before(a, b *rec) bool {
-	if a.now.job.Priority != b.now.job.Priority {
-		return a.now.job.Priority > b.now.job.Priority
-	}
-	return a.now.job.Position < b.now.job.Position
 }

@@ -425,17 +425,17 @@ var Faults = []*Fault{
 	},
 	{
 		Name: "unknown-is-success", What: "a commit whose answer was lost is told as done (I1, I3)",
-		File: "storage/pgstore/store.go", Old: "c.result = result{err: fmt.Errorf(\"%w: %w\", storage.ErrOutcomeUnknown, err)}", New: "c.result = result{}",
+		File: "storage/pgstore/run.go", Old: "c.result = result{err: fmt.Errorf(\"%w: %w\", storage.ErrOutcomeUnknown, err)}", New: "c.result = result{}",
 		Apart: true, By: []string{"nodes", "nodekill"},
 	},
 	{
 		Name: "unknown-is-retried", What: "a commit whose answer was lost is done again (law 2)",
-		File: "storage/pgstore/store.go", Old: "	case certain(err):\n", New: "	case certain(err) || judge(err) == lost:\n",
+		File: "storage/pgstore/run.go", Old: "	case certain(err):\n", New: "	case certain(err) || judge(err) == lost:\n",
 		Apart: true, By: []string{"nodes", "./storage/pgstore TestALostAnswerToACommitIsUnknownInEveryModeOfPgx"},
 	},
 	{
 		Name: "told-before-the-commit-is-sent", What: "callers are told that their calls are done, and then these are committed (I1, I3)",
-		File: "storage/pgstore/store.go", Old: "	err := t.flush(func(b *pgx.Batch) {\n", New: "	for _, c := range done {\n		c.answer()\n	}\n	done = nil\n	err := t.flush(func(b *pgx.Batch) {\n",
+		File: "storage/pgstore/run.go", Old: "	err := t.flush(func(b *pgx.Batch) {\n", New: "	for _, c := range done {\n		c.answer()\n	}\n	done = nil\n	err := t.flush(func(b *pgx.Batch) {\n",
 		Apart: true, By: []string{"nodekill", "nodes"},
 	},
 	{
@@ -450,7 +450,7 @@ var Faults = []*Fault{
 	},
 	{
 		Name: "remembered-not-compared", What: "what a node remembers of a job is written over what another made of it since (I3, I5, I6)",
-		File: "storage/pgstore/flush.go", Old: "	if !r.guessed {\n		return nil\n	}\n	return record.AppendStatus(nil, &r.was.job.Status)", New: "	return nil",
+		File: "storage/pgstore/batch.go", Old: "	if !r.guessed {\n		return nil\n	}\n	return record.AppendStatus(nil, &r.was.job.Status)", New: "	return nil",
 		Apart: true, By: []string{"nodes"},
 	},
 }
