@@ -14,12 +14,25 @@ import (
 // Check reports each job whose record is damaged or disagrees with its row's columns, and each queue whose counts disagree with its jobs,
 // all in one snapshot. The orders are the database's indexes: the extension amcheck checks those.
 func (s *Store) Check(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	for tries := 0; ; tries++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		found, err := s.check(ctx)
+		if err == nil {
+			return found
+		}
+		if judge(err) != lost || tries == most { // a connection that has ended since it was used last is no news
+			return told(err)
+		}
 	}
+}
+
+// check returns what Check found.
+func (s *Store) check(ctx context.Context) (found, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return told(err)
+		return nil, err
 	}
 	defer conn.Release()
 	var errs []error
@@ -53,9 +66,9 @@ func (s *Store) Check(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return told(err)
+		return nil, err
 	}
-	return errors.Join(errs...)
+	return errors.Join(errs...), nil
 }
 
 func (s *Store) checkQueues(ctx context.Context, tx pgx.Tx, report func(string, ...any)) (map[int32]storage.QueueName, map[int32]uint64, error) {

@@ -30,7 +30,7 @@
 //
 // Callers of a node that come at the same time share a transaction: what they read is fetched in one round trip, and what they wrote is sent in
 // another, together with the commit. Where the node knows what they read (an ack of what it leased, an enqueue to a queue in use) there is only
-// the second, in which that is compared. So more connections do not make a node faster. Five are enough: two for what is changed, one for what is only
+// the second, in which that is compared. So more connections do not make a node faster. Four are enough: one for what is changed, one for what is only
 // read, and two for what takes a transaction by itself.
 //
 // # Several nodes

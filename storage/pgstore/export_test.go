@@ -2,7 +2,7 @@ package pgstore
 
 // Waiting returns how many updates stand in line.
 func (s *Store) Waiting() int {
-	return int(s.updates[looking].waiting.Load() + s.updates[knowing].waiting.Load())
+	return int(s.updates.waiting.Load())
 }
 
 // Forget has a node ask the database for everything, as one that was just opened.

@@ -17,7 +17,6 @@ const maxGroup = 512
 // A call is one View or Update.
 type call struct {
 	ctx    context.Context
-	lane   *lane
 	reads  storage.Reads
 	fn     func(*txn) error
 	sealed atomic.Bool // by the lane, which then answers it, or by its caller who withdrew it
@@ -71,7 +70,7 @@ func (l *lane) do(ctx context.Context, r storage.Reads, fn func(*txn) error) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &call{ctx: ctx, lane: l, reads: r, fn: fn, done: make(chan struct{})}
+	c := &call{ctx: ctx, reads: r, fn: fn, done: make(chan struct{})}
 	if !l.enter(c) {
 		return storage.ErrClosed
 	}

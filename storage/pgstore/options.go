@@ -22,7 +22,7 @@ type Options struct {
 	NoListen bool
 	// Fallback is how often a node looks for what no notification told it of, 2 s unless set; at least 10 ms.
 	Fallback time.Duration
-	// Connections bounds the store's own connections besides the one that listens: 5 unless set, at least 2.
+	// Connections bounds the store's own connections besides the one that listens: 4 unless set, at least 2.
 	Connections int
 	// LockTimeout is how long a transaction waits for a row that another holds before it is ErrBusy: 2 s unless set.
 	LockTimeout time.Duration
@@ -45,7 +45,7 @@ func (o *Options) withDefaults() (Options, error) {
 		d.Fallback = 2 * time.Second
 	}
 	if d.Connections == 0 {
-		d.Connections = 5
+		d.Connections = 4
 	}
 	if d.LockTimeout == 0 {
 		d.LockTimeout = 2 * time.Second

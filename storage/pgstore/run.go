@@ -265,13 +265,12 @@ func (s *Store) launch(c *call) {
 // lane that keeps Close waiting.
 func (s *Store) await(c *call) {
 	c.elsewhere = true
-	lane := c.lane
-	lane.leave()
+	s.updates.leave()
 	go func() {
 		if !s.pause(c) {
 			c = nil
 		}
-		lane.comeBack(c)
+		s.updates.comeBack(c)
 	}()
 }
 

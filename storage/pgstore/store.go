@@ -27,13 +27,12 @@ type Store struct {
 	hub    *hub
 	shut   shut
 
-	views   *lane
-	updates [lanes]*lane
-	singles chan struct{} // holds one for each transaction that runs alone
-	running sync.WaitGroup
-	life    context.Context // ends when all calls have been answered
-	end     context.CancelFunc
-	closing sync.Once
+	updates, views *lane
+	singles        chan struct{} // holds one for each transaction that runs alone
+	running        sync.WaitGroup
+	life           context.Context // ends when all calls have been answered
+	end            context.CancelFunc
+	closing        sync.Once
 
 	mutedUntil atomic.Int64 // no notifications until then, in nanoseconds since 1970
 
@@ -91,7 +90,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s.singles = make(chan struct{}, max(1, opts.Connections-3))
+	s.singles = make(chan struct{}, max(1, opts.Connections-2))
 	s.life, s.end = context.WithCancel(context.Background())
 	s.hub = newHub(s)
 	if err := s.hub.start(ctx); err != nil {
@@ -99,10 +98,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Store, error) {
 		s.pool.Close()
 		return nil, err
 	}
-	s.views = newLane(s.view)
-	for i := range s.updates {
-		s.updates[i] = newLane(s.update)
-	}
+	s.updates, s.views = newLane(s.update), newLane(s.view)
 	return s, nil
 }
 
@@ -111,25 +107,9 @@ func (s *Store) View(ctx context.Context, r storage.Reads, fn func(storage.Reade
 	return s.views.do(ctx, r, func(t *txn) error { return fn(t) })
 }
 
-// Updates stand in one of two lanes: those that have to look for something, a ready job or a key, and those that know what they are about and
-// mostly need one trip only. So one group is read while another waits for the disk, and they seldom want the same rows: nobody receives, or
-// enqueues without a key, in both.
-const (
-	looking = iota
-	knowing
-	lanes
-)
-
-func laneOf(r storage.Reads) int {
-	if r.Ready > 0 || len(r.Keys) > 0 {
-		return looking
-	}
-	return knowing
-}
-
 // Update runs fn in a transaction, which calls that wait together share.
 func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx) error) error {
-	return s.updates[laneOf(r)].do(ctx, r, func(t *txn) error { return fn(t) })
+	return s.updates.do(ctx, r, func(t *txn) error { return fn(t) })
 }
 
 // Close waits for the transactions under way and closes the store's connections. The pool that New was given stays open. While the database
@@ -137,9 +117,7 @@ func (s *Store) Update(ctx context.Context, r storage.Reads, fn func(storage.Tx)
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		defer time.AfterFunc(patience, s.end).Stop()
-		for _, l := range s.updates {
-			l.close()
-		}
+		s.updates.close()
 		s.views.close()
 		s.running.Wait()
 		s.hub.stop()
